@@ -1,0 +1,53 @@
+# Two commands do everything: `make run` and `make test`. Each installs what it needs into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test test-system check bench format lock clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/run.stamp  ## the worker with its web server, on the seeds
+	$(BIN)/feeder run --serve
+
+test: $(VENV)/dev.stamp  ## every test that needs nothing but Python
+	$(BIN)/python -m pytest -m "not system"
+
+test-system: $(VENV)/dev.stamp  ## the tests that need a program of the system (Chromium, a feed reader)
+	$(BIN)/python -m pytest -m system
+
+check: $(VENV)/dev.stamp  ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp  ## the benchmarks, printed as a table
+	$(BIN)/python -m tests.benchmarks
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## resolve the dependencies again (needs uv on the PATH); review the difference before you commit it
+	$(LOCK) --upgrade --group build -o requirements.txt pyproject.toml
+	$(LOCK) --group build --group dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# A stamp is newer than the files that it was made from, so a second `make` installs nothing.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "feeder needs Python 3.11 or newer, and this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes --no-deps -r requirements.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes --no-deps -r requirements-dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@ $(VENV)/run.stamp

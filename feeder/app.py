@@ -1,0 +1,366 @@
+"""The house put together: what is handed to whom, and the processes that run it.
+
+    seeds/*.md ─▶ pipeline ─▶ store, public/ ─▶ web ─▶ readers
+       ▲             │
+    watch,         outbox ─▶ lanes ─▶ targets ─▶ Slack, Mastodon, …
+    scheduler
+
+The clock, the random numbers, the network and the terminal are handed in from here; nothing below reaches for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+import structlog
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+
+from feeder import delivery, inspection, watch, web
+from feeder.delivery import Lane, Tally
+from feeder.errors import FeederError, FolderError, Problem
+from feeder.feeds import publish
+from feeder.models import Outcome, Rules
+from feeder.pipeline import Pipeline, Progress, Report
+from feeder.scheduler import scheduler
+from feeder.settings import Loaded
+from feeder.store import Store, copied_store, open_store, set_fact
+from feeder.store.lock import only_worker
+from feeder.targets.base import Target
+from feeder.terminal import TerminalTransport
+
+_STOP_WITHIN = 8.0  # seconds that an exchange gets to end after a signal; the process ends within 10
+
+log = structlog.get_logger()
+
+
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def spread() -> float:
+    """The random numbers: from -1 to 1."""
+    return random.uniform(-1, 1)
+
+
+@contextmanager
+def opened(loaded: Loaded) -> Iterator[Store]:
+    """The store of these settings."""
+    store = open_store(loaded.settings.database_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def pipeline(
+    loaded: Loaded, store: Store, *, dry: bool = False, stopped: Callable[[], bool] = lambda: False
+) -> Pipeline:
+    """The pass of these settings; a dry one leaves the public folder alone."""
+    settings = loaded.settings
+    return Pipeline(
+        store=store,
+        site=settings.site,
+        source=settings.source,
+        public=None if dry else settings.public,
+        targets=rules(loaded),
+        now=utc_now,
+        include_drafts=settings.include_unpublished,
+        max_bytes=settings.max_article_bytes,
+        stopped=stopped,
+    )
+
+
+def rules(loaded: Loaded) -> list[Rules]:
+    """What each target wants."""
+    return [target.rules(name) for name, target in loaded.targets.items()]
+
+
+def check_folders(loaded: Loaded) -> None:
+    """FolderError when the folder of articles is not there or the public one cannot be written to."""
+    settings = loaded.settings
+    if not settings.source.is_dir():
+        raise FolderError(f"{settings.source}: there is no such folder of articles; make it, or set source to another")
+    publish.check(settings.public)
+
+
+def folder_problems(loaded: Loaded) -> list[Problem]:
+    """What is wrong with the folder that documents are written to."""
+    try:
+        publish.check(loaded.settings.public)
+    except FolderError as error:
+        return [Problem(where="", reason=str(error))]
+    return []
+
+
+async def send_test(target: Target, console: Console) -> Outcome:
+    """Send one test message to `target`, with an idempotency key of its own."""
+    async with delivery.client(TerminalTransport(console)) as http:
+        return await delivery.attempt(http, target, inspection.sample(utc_now()), uuid.uuid4().hex, utc_now)
+
+
+# --- once -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Once:
+    """What one pass and its deliveries came to."""
+
+    report: Report
+    tallies: dict[str, Tally]  # by target
+
+
+def dry_run(loaded: Loaded, progress: Progress) -> Report:
+    """What a pass would do, done to a copy of the store in memory."""
+    copy = copied_store(loaded.settings.database_url)
+    try:
+        house = pipeline(loaded, copy, dry=True)
+        house.prepare()
+        return house.run(progress=progress)
+    finally:
+        copy.close()
+
+
+def once(loaded: Loaded, console: Console, progress: Progress) -> Once:
+    """One pass, and the deliveries that are due."""
+    check_folders(loaded)
+    with only_worker(loaded.settings.database_url), opened(loaded) as store:
+        house = pipeline(loaded, store)
+        house.prepare()
+        report = house.run(progress=progress)
+        _remember(store, report)
+        return Once(report=report, tallies=asyncio.run(_drain(loaded, store, console)))
+
+
+async def _drain(loaded: Loaded, store: Store, console: Console) -> dict[str, Tally]:
+    stop = _stop_on_signals()
+    with ThreadPoolExecutor(1, "store") as threads:
+        async with delivery.client(TerminalTransport(console)) as http:
+            lanes = _lanes(loaded, store, http, threads)
+            tasks = [asyncio.create_task(lane.drain(stop)) for lane in lanes]
+            stopping = asyncio.create_task(_cancel_after(stop, tasks))
+            tallies = await asyncio.gather(*tasks, return_exceptions=True)
+            stopping.cancel()
+    return {lane.name: tally for lane, tally in zip(lanes, tallies, strict=True) if isinstance(tally, Tally)}
+
+
+async def _cancel_after(stop: asyncio.Event, tasks: list[asyncio.Task[Tally]]) -> None:
+    await stop.wait()
+    await asyncio.sleep(_STOP_WITHIN)
+    for task in tasks:
+        task.cancel()
+
+
+def _lanes(loaded: Loaded, store: Store, http: httpx.AsyncClient, threads: ThreadPoolExecutor) -> list[Lane]:
+    lanes = [
+        Lane(
+            name=name,
+            target=target,
+            store=store,
+            http=http,
+            threads=threads,
+            language=loaded.settings.language,
+            now=utc_now,
+            spread=spread,
+            wake=asyncio.Event(),
+        )
+        for name, target in loaded.targets.items()
+    ]
+    for lane in lanes:
+        if found := lane.recover():
+            log.warning("deliveries.interrupted", target=lane.name, number=found)
+    return lanes
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+
+def run(loaded: Loaded, console: Console, *, with_web: bool) -> None:
+    """The worker: passes and deliveries until a signal ends it."""
+    check_folders(loaded)
+    listener = web.listen(loaded.settings.host, loaded.settings.port) if with_web else None
+    with only_worker(loaded.settings.database_url), opened(loaded) as store:
+        asyncio.run(_Worker(loaded, store).run(console, listener))
+
+
+def serve(loaded: Loaded) -> None:
+    """The web server alone, beside a worker."""
+    listener = web.listen(loaded.settings.host, loaded.settings.port)
+    with opened(loaded) as store:
+        asyncio.run(_serve(store, listener))
+
+
+async def _serve(store: Store, listener: socket.socket) -> None:
+    stop = _stop_on_signals()
+    _log_listening(listener)
+    await web.serve(web.application(store), listener, stop)
+
+
+def _log_listening(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    log.info("web.listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+
+
+class _Worker:
+    """The parts of a running worker, and the signals between them."""
+
+    def __init__(self, loaded: Loaded, store: Store) -> None:
+        self._loaded, self._store = loaded, store
+        self._stop: asyncio.Event
+        self._wanted: asyncio.Event
+        self._paths: set[str] | None = None  # what the next pass looks at; None: everything
+        self._known_problems: dict[str, Problem] = {}
+        self._lanes: list[Lane] = []
+
+    async def run(self, console: Console, listener: socket.socket | None) -> None:
+        self._stop, self._wanted = _stop_on_signals(), asyncio.Event()
+        settings = self._loaded.settings
+        clock = scheduler(interval=settings.interval, start_pass=self._want_all, keep_house=self._keep_house)
+        with ThreadPoolExecutor(1, "pass") as passes, ThreadPoolExecutor(1, "store") as threads:
+            async with delivery.client(TerminalTransport(console)) as http:
+                log.info(
+                    "worker.started",
+                    process=os.getpid(),
+                    source=str(settings.source),
+                    targets=list(self._loaded.targets),
+                )
+                self._lanes = _lanes(self._loaded, self._store, http, threads)
+                self._want_all()
+                clock.start()
+                parts: list[Awaitable[None]] = [
+                    self._watch(),
+                    self._pass(passes),
+                    *(lane.run(self._stop) for lane in self._lanes),
+                ]
+                if listener is not None:
+                    _log_listening(listener)
+                    parts.append(web.serve(web.application(self._store), listener, self._stop))
+                await self._until_stopped(parts)
+                clock.shutdown(wait=False)
+        log.info("worker.stopped")
+
+    async def _until_stopped(self, parts: Sequence[Awaitable[None]]) -> None:
+        """Run the parts until the signal, or until one breaks: the worker ends with it, and its supervisor sees that."""
+        tasks = [asyncio.ensure_future(self._stopping_on_failure(part)) for part in parts]
+        await self._stop.wait()
+        self._wanted.set()
+        for lane in self._lanes:
+            lane.wake.set()
+        _, late = await asyncio.wait(tasks, timeout=_STOP_WITHIN)
+        for task in late:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _stopping_on_failure(self, part: Awaitable[None]) -> None:
+        try:
+            await part
+        except BaseException:
+            self._stop.set()
+            raise
+
+    # --- passes ---
+
+    def _want_all(self) -> None:
+        self._paths = None
+        self._wanted.set()
+
+    def _want(self, paths: frozenset[str]) -> None:
+        if not self._wanted.is_set():
+            self._paths = set(paths)
+        elif self._paths is not None:
+            self._paths |= paths
+        self._wanted.set()
+
+    async def _watch(self) -> None:
+        """Ask for a pass whenever a file lands. Without a watch, the interval remains."""
+        try:
+            async for paths in watch.changes(self._loaded.settings.source, self._stop):
+                if paths is None:
+                    self._want_all()
+                else:
+                    self._want(paths)
+        except (OSError, RuntimeError) as error:
+            log.warning("watch.unavailable", reason=str(error), way_out="new files wait for the next interval")
+
+    async def _pass(self, threads: ThreadPoolExecutor) -> None:
+        house = pipeline(self._loaded, self._store, stopped=self._stop.is_set)
+        loop, prepared = asyncio.get_running_loop(), False
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            if self._stop.is_set():
+                return
+            paths = self._paths
+            try:
+                if not prepared:
+                    await loop.run_in_executor(threads, house.prepare)
+                    prepared = True
+                report = await loop.run_in_executor(threads, house.run, paths)
+                await loop.run_in_executor(threads, _remember, self._store, report)
+            except (FeederError, SQLAlchemyError, OSError) as error:
+                log.error(  # noqa: TRY400 - in words, not as a traceback
+                    "pass.failed",
+                    reason=str(getattr(error, "orig", None) or error),
+                    way_out="tried again at the next interval",
+                )
+                continue
+            self._log(report, whole=paths is None)
+            for lane in self._lanes:
+                lane.wake.set()
+
+    def _log(self, report: Report, *, whole: bool) -> None:
+        found = {problem.where: problem for problem in report.problems}
+        for where, problem in found.items():
+            if self._known_problems.get(where) != problem:
+                log.warning("article.bad", file=where, line=problem.line, reason=problem.reason)
+        self._known_problems = found if whole else {**self._known_problems, **found}
+        if report.changed or report.gone or report.documents or report.planned:
+            log.info(
+                "pass.done",
+                files=report.changed,
+                gone=report.gone,
+                bad=len(report.problems),
+                documents=len(report.documents),
+                deliveries=len(report.planned),
+            )
+
+    def _keep_house(self) -> None:
+        try:
+            self._store.tidy()
+        except SQLAlchemyError as error:
+            log.warning("housekeeping.failed", reason=str(error))
+
+
+def _remember(store: Store, report: Report) -> None:
+    """Keep what `feeder status` tells of the last pass."""
+    told = {
+        "ended": utc_now().isoformat(timespec="seconds"),
+        "files": report.changed,
+        "documents": len(report.documents),
+    }
+    with store.write() as connection:
+        set_fact(connection, "last_pass", json.dumps(told))
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and Ctrl-C set."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,183 @@
+"""The bytes of a file → its front matter, its body, and the line of each key. The only home of python-frontmatter.
+
+Front matter is YAML between two lines of three dashes, as Jekyll has it (https://jekyllrb.com/docs/front-matter/).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import frontmatter
+import yaml
+from frontmatter.default_handlers import YAMLHandler
+
+from feeder import text
+from feeder.errors import ArticleError, Problem
+
+MAX_NODES = 100_000  # what a file may come to when its YAML aliases are written out
+
+_BOUNDARY = re.compile(r"^-{3,}\s*$", re.MULTILINE)
+KeyPath = tuple[str | int, ...]  # the way to a value: ("related", 0, "webUrl")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A file's front matter and Markdown body, and what it takes to say where something stands."""
+
+    where: str  # the file as messages name it
+    text: str
+    metadata: Mapping[str, Any]
+    body: str
+
+    def lines(self, paths: Sequence[KeyPath]) -> list[int]:
+        """The lines, from 1, on which the values at `paths` stand; the first line of the front matter for ()."""
+        if not paths:
+            return []
+        yaml_text = _BOUNDARY.split(self.text, 2)[1]
+        root = yaml.compose(yaml_text, Loader=yaml.CSafeLoader)
+        return [_first_line(self.text) if not path else _yaml_line(self.text) + _mark(root, path) for path in paths]
+
+
+def load(data: bytes, where: str) -> Source:
+    """The front matter and body in the bytes of a file. `where` names it in messages. ArticleError says why there is none."""
+    source = _decode(data, where)
+    complain = _Complaints(where, source)
+    if not source.strip():
+        raise complain("the file is empty")
+    if not _BOUNDARY.match(source.lstrip()):
+        raise complain("no front matter; begin the file with a line of three dashes, then title: …")
+    if len(_BOUNDARY.split(source, 2)) < 3:
+        raise complain("the front matter has no end; close it with a line of three dashes (half written?)")
+    try:
+        metadata, body = frontmatter.parse(source, handler=_Handler())
+    except yaml.YAMLError as error:
+        raise complain.of_yaml(error) from error
+    except (_Bomb, RecursionError) as error:
+        raise complain("the front matter's aliases or nesting grow without bounds; write the values out") from error
+    except (TypeError, ValueError) as error:  # a list as a key, a merge of what is no mapping
+        raise complain(f"the front matter cannot be read: {text.line(str(error))}") from error
+    if not metadata:
+        raise complain("the front matter holds no keys; write title: …, publishedDateTime: …, webUrl: …")
+    return Source(where=where, text=source, metadata=metadata, body=body)
+
+
+def _decode(data: bytes, where: str) -> str:
+    try:
+        source = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ArticleError(
+            Problem(
+                where=where, line=line, reason=f"not UTF-8 (byte 0x{data[error.start]:02x}); save the file as UTF-8"
+            )
+        ) from error
+    return source.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class _Complaints:
+    """Makes the errors of one file."""
+
+    def __init__(self, where: str, source: str) -> None:
+        self._where, self._source = where, source
+
+    def __call__(self, reason: str, line: int | None = None) -> ArticleError:
+        return ArticleError(Problem(where=self._where, line=line or _first_line(self._source), reason=reason))
+
+    def of_yaml(self, error: yaml.YAMLError) -> ArticleError:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        line = _yaml_line(self._source) + mark.line if mark is not None else None
+        problem = getattr(error, "problem", None) or str(error)
+        culprit = self._source.split("\n")[line - 1] if line else ""
+        hint = "indent with spaces, not tabs" if "\t" in culprit else "quote text that holds : # or quotes"
+        return self(f"the front matter is not YAML: {text.line(problem)}; {hint}", line)
+
+
+def _first_line(source: str) -> int:
+    return 1 + source[: len(source) - len(source.lstrip())].count("\n")
+
+
+def _yaml_line(source: str) -> int:
+    """The file's line on which the YAML text begins (the boundary swallows the empty lines after it)."""
+    boundary = _BOUNDARY.search(source)
+    return 1 + source[: boundary.end() if boundary else 0].count("\n")
+
+
+def _mark(node: yaml.Node | None, path: KeyPath) -> int:
+    """The line, from 0, of the deepest node on the way along `path`."""
+    line = 0
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in reversed(node.value) if getattr(pair[0], "value", None) == step), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line
+    return line
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML 1.1 as PyYAML's safe loader reads it, but a date or number that is none stays the text that it was."""
+
+
+def _or_text(construct: Callable[[Any, yaml.ScalarNode], Any]) -> Callable[[Any, yaml.ScalarNode], Any]:
+    def constructor(loader: Any, node: yaml.ScalarNode) -> Any:
+        try:
+            return construct(loader, node)
+        except ValueError:  # a 13th month, 5,000 digits
+            return node.value
+
+    return constructor
+
+
+for _tag in ("timestamp", "int", "float"):
+    _Loader.add_constructor(
+        f"tag:yaml.org,2002:{_tag}", _or_text(getattr(yaml.constructor.SafeConstructor, f"construct_yaml_{_tag}"))
+    )
+
+
+class _Handler(YAMLHandler):
+    """python-frontmatter's YAML handler with libyaml behind it and a guard against aliases that multiply."""
+
+    FM_BOUNDARY = _BOUNDARY
+
+    def load(self, fm: str, **_: object) -> Any:
+        loader = _Loader(fm)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return {}
+            if "&" in fm and "*" in fm:
+                _expanded(node, {}, set())
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+
+
+class _Bomb(Exception):
+    pass
+
+
+def _expanded(node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
+    """How many nodes `node` comes to with its aliases written out; _Bomb when that is too many or has no end."""
+    known = sizes.get(id(node))
+    if known is not None:
+        return known
+    if id(node) in above:
+        raise _Bomb
+    above.add(id(node))
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        children = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        children = node.value
+    size = 1 + sum(_expanded(child, sizes, above) for child in children)
+    if size > MAX_NODES:
+        raise _Bomb
+    above.discard(id(node))
+    sizes[id(node)] = size
+    return size

@@ -1,0 +1,25 @@
+"""A Markdown body to HTML that is safe in any reader. The only home of markdown-it-py."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from markdown_it import MarkdownIt
+
+from feeder import text
+from feeder.safehtml import sanitise
+
+
+def to_html(body: str, base: str) -> str:
+    """The sanitised HTML of a Markdown `body`; raw HTML in it stays as far as it is harmless. Empty in, empty out.
+
+    Relative links are resolved against `base`, the article's own URL.
+    """
+    if not body.strip():
+        return ""
+    return sanitise(_markdown().render(text.legal(body)), base)
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -1,0 +1,190 @@
+"""Which files of a folder are new, changed or gone, and the bytes of one of them.
+
+A file's stamp (size, modification and status-change time) tells whether it may have changed, so an unchanged file
+costs one stat. What is behind a symbolic link that leaves the folder is never read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from feeder.errors import ArticleError, FolderError, Problem
+
+SUFFIXES = (".md", ".markdown", ".txt")
+_RACY_NS = 2_000_000_000  # a file changed this lately may change again within the same tick of the file system's clock
+
+
+class Stamp(NamedTuple):
+    """What `stat` says of a file. Equal stamps: the same bytes."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    def settled(self, now_ns: int) -> Stamp:
+        """This stamp, or one that equals no other where the file is too young for its times to tell a rewrite."""
+        if now_ns - self.ctime_ns > _RACY_NS:  # unlike mtime, nobody can set it
+            return self
+        return self._replace(size=-1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """What differs between a folder and what is known of it. Paths are relative to the folder, with '/'."""
+
+    changed: Mapping[str, Stamp]  # new files too
+    gone: frozenset[str]
+    problems: tuple[Problem, ...] = ()  # what could not be looked at
+
+
+def compare(root: Path, known: Mapping[str, Stamp]) -> Changes:
+    """Look through the whole folder. FolderError when it is not there: nothing is taken for gone then."""
+    problems: list[Problem] = []
+    unread: list[str] = []
+    changed, missing = {}, set(known)
+    for path, stamp in _walk(root, problems, unread):
+        missing.discard(path)
+        if known.get(path) != stamp:
+            changed[path] = stamp
+    gone = {path for path in missing if not any(path.startswith(folder) for folder in unread)}
+    return Changes(changed=changed, gone=frozenset(gone), problems=tuple(problems))
+
+
+def compare_some(root: Path, known: Mapping[str, Stamp], paths: Iterable[str]) -> Changes:
+    """Look at some files only. `known` need hold no others."""
+    changed, gone = {}, set()
+    for path in paths:
+        try:
+            stamp = _stamp(root, root / path)
+        except OSError:
+            if path in known:
+                gone.add(path)
+            continue
+        if known.get(path) != stamp:
+            changed[path] = stamp
+    return Changes(changed=changed, gone=frozenset(gone))
+
+
+def is_article(path: str) -> bool:
+    """Whether a file of this name, relative to the folder, is taken for an article: by suffix, and not hidden."""
+    return path.lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
+
+
+def read(root: Path, path: str, limit: int) -> bytes:
+    """The bytes of an article's file. FileNotFoundError when it has gone meanwhile; ArticleError for all else."""
+
+    def wrong(reason: str) -> ArticleError:
+        return ArticleError(Problem(where=path, reason=reason))
+
+    try:
+        with _open(root, path) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise wrong("not a regular file")
+            if about.st_size > limit:
+                raise wrong(f"{about.st_size:,} bytes; an article has at most {limit:,} (max_article_bytes)")
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        if (root / path).is_symlink():
+            raise wrong("a symbolic link to nothing") from None
+        raise
+    except _Outside as error:
+        raise wrong("a symbolic link out of the folder; copy the file here instead") from error
+    except OSError as error:
+        raise wrong(f"cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise wrong(f"grew past {limit:,} bytes while it was read (max_article_bytes)")
+    return data
+
+
+class _Outside(Exception):
+    """A symbolic link leads out of the folder."""
+
+
+def _open(root: Path, path: str) -> BinaryIO:
+    flags = (
+        os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    )  # NONBLOCK: a named pipe must not hold the pass up
+    full = root / path
+    try:
+        descriptor = os.open(full, flags)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EMLINK):
+            raise
+        descriptor = os.open(_inside(root, full), flags)
+    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor
+
+
+def _inside(root: Path, link: Path) -> Path:
+    """Where `link` leads. _Outside when that is not in the folder."""
+    target = link.resolve()
+    if not target.is_relative_to(root.resolve()):
+        raise _Outside
+    return target
+
+
+def _stamp(root: Path, full: Path) -> Stamp:
+    about = full.lstat()
+    if stat.S_ISLNK(about.st_mode):
+        with suppress(_Outside, OSError):  # the link's own stamp then; reading it says what is wrong
+            about = _inside(root, full).stat()
+    return Stamp(about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+def _walk(root: Path, problems: list[Problem], unread: list[str]) -> Iterator[tuple[str, Stamp]]:
+    """The article files below `root` with their stamps, each folder in order of its names."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        for entry in _listing(root, folder, problems, unread):
+            path = folder + entry.name
+            if not _is_utf8(path):
+                problems.append(Problem(where=ascii(path), reason="the file's name is not UTF-8; rename it"))
+            elif entry.is_symlink():
+                yield from _walk_link(root, path)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(f"{path}/")
+            elif path.lower().endswith(SUFFIXES):
+                with suppress(FileNotFoundError):
+                    about = entry.stat(follow_symlinks=False)
+                    yield path, Stamp(about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+def _listing(root: Path, folder: str, problems: list[Problem], unread: list[str]) -> list[os.DirEntry[str]]:
+    """What is in a folder and not hidden, by name."""
+    try:
+        with os.scandir(root / folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        if not folder:
+            reason = f"the folder of articles cannot be read: {error.strerror} (setting: source)"
+            raise FolderError(f"{root}: {reason}") from error
+        unread.append(folder)
+        problems.append(Problem(where=folder, reason=f"the folder cannot be read: {error.strerror}"))
+        return []
+
+
+def _walk_link(root: Path, path: str) -> Iterator[tuple[str, Stamp]]:
+    """A link to an article, and a link to a folder elsewhere, which is not followed but reported when it is read."""
+    full = root / path
+    try:
+        leads_to_folder = full.is_dir()
+        if path.lower().endswith(SUFFIXES) or (leads_to_folder and not full.resolve().is_relative_to(root.resolve())):
+            yield path, _stamp(root, full)
+    except OSError:
+        return
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,416 @@
+"""The commands. What a command needs is imported when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from feeder import __version__
+from feeder.errors import FeederError, Problem, SettingsError, UsageError
+from feeder.models import State
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from feeder.pipeline import Progress, Report
+    from feeder.settings import Loaded
+    from feeder.targets.base import Target
+
+EXIT_CODES = """
+Exit codes: 0 all is well; 1 an article, a delivery or a target needs a look; 2 the command cannot run (settings, folders,
+the database, the words of the command).
+"""
+
+app = typer.Typer(
+    name="feeder",
+    help="Turns a folder of Markdown articles into feeds, and tells each new headline to Slack, Mastodon and webhooks, once."
+    f"\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+target_app = typer.Typer(no_args_is_help=True, help="Try a target, or switch it on again.")
+app.add_typer(target_app, name="target")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+class _Places:
+    """Where the settings are, as the options before the command say."""
+
+    config: Path | None = None
+    secrets: Path | None = None
+
+
+@app.callback()
+def _options(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The settings file; config/feeder.toml if there is one.")
+    ] = None,
+    secrets: Annotated[Path | None, typer.Option("--secrets-dir", help="A folder with a file for each secret.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"feeder {__version__}")
+        raise typer.Exit
+    _Places.config, _Places.secrets = config, secrets
+
+
+def main() -> None:
+    """The entry point: runs a command; whatever goes wrong is said without a traceback."""
+    try:
+        app()
+    except FeederError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        raise SystemExit(0) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        typer.secho(f"error: {line}", fg="red", err=True)
+    raise SystemExit(2)
+
+
+# --- the worker -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the feeds over HTTP too.")] = False,
+    host: Annotated[str | None, typer.Option(help="The address to listen on, over the setting.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on, over the setting.")] = None,
+) -> None:
+    """Run the worker: watch the folder, publish feeds, tell headlines, until a signal ends it."""
+    from feeder import app as house
+
+    loaded = _loaded(host=host, port=port)
+    house.run(loaded, _stdout(), with_web=serve)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on, over the setting.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on, over the setting.")] = None,
+) -> None:
+    """Serve the feeds over HTTP, beside a worker."""
+    from feeder import app as house
+
+    house.serve(_loaded(host=host, port=port))
+
+
+@app.command()
+def once(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be published and sent; change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make one pass, deliver what is due, and exit: for cron and CI."""
+    from feeder import app as house
+
+    loaded = _loaded()
+    with _progress("Reading articles") as progress:
+        if dry_run:
+            report, tallies = house.dry_run(loaded, progress), {}
+        else:
+            done = house.once(loaded, _stderr() if as_json else _stdout(), progress)
+            report, tallies = done.report, done.tallies
+    told = _told_once(report, {name: vars_of(tally) for name, tally in tallies.items()}, dry_run=dry_run)
+    if as_json:
+        _print_json(told)
+    else:
+        _print_once(report, told, dry_run=dry_run)
+    if report.problems or any(tally.rejected or tally.unknown or tally.gone for tally in tallies.values()):
+        raise typer.Exit(1)
+
+
+def vars_of(record: Any) -> dict[str, Any]:
+    """A record's fields as a dict."""
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+def _told_once(report: Report, tallies: dict[str, dict[str, int]], *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "files": {"read": report.changed, "gone": report.gone},
+        "bad": [vars_of(problem) for problem in report.problems],
+        "documents": list(report.documents),
+        "planned": [{"target": each.target, "article": each.article, "id": each.id} for each in report.planned],
+        "targets": tallies,
+    }
+
+
+def _print_once(report: Report, told: dict[str, Any], *, dry_run: bool) -> None:
+    _print_problems(report.problems)
+    would = "would be " if dry_run else ""
+    typer.echo(
+        f"{report.changed} files read, {len(report.problems)} bad; {len(report.documents)} documents {would}published",
+        err=True,
+    )
+    by_target: dict[str, int] = {}
+    for delivery in report.planned:
+        by_target[delivery.target] = by_target.get(delivery.target, 0) + 1
+    if dry_run:
+        for name, number in sorted(by_target.items()):
+            typer.echo(f"{name}: {number} headlines would be sent", err=True)
+        return
+    for name, tally in told["targets"].items():
+        said = ", ".join(f"{number} {what}" for what, number in tally.items() if number) or "nothing due"
+        typer.echo(f"{name}: {said}", err=True)
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def check(
+    strict: Annotated[bool, typer.Option("--strict", help="Take warnings for errors.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look at settings, articles and targets, and say everything that is wrong at once."""
+    from feeder import app as house
+    from feeder import inspection, settings
+
+    problems: list[Problem] = []
+    targets: dict[str, Target] = {}
+    try:
+        loaded = settings.load(_Places.config, _Places.secrets)
+        targets = dict(loaded.targets)
+    except SettingsError as error:
+        problems += error.problems
+    else:
+        problems += house.folder_problems(loaded)
+    source, max_bytes = settings.articles_of(_Places.config, _Places.secrets)
+    with _progress("Reading articles") as progress:
+        found = inspection.inspect_articles(source, max_bytes, house.utc_now(), progress)
+    problems += [*found.problems, *inspection.inspect_targets(targets, found.topics)]
+    problems = list(dict.fromkeys(problems))
+    errors = [problem for problem in problems if strict or not problem.warning]
+    if as_json:
+        _print_json(
+            {
+                "articles": found.articles,
+                "targets": sorted(targets),
+                "problems": [vars_of(problem) for problem in problems],
+            }
+        )
+    else:
+        _print_problems(problems)
+        warnings = sum(problem.warning for problem in problems)
+        typer.echo(
+            f"{found.articles} articles, {len(targets)} targets; {len(problems) - warnings} errors, {warnings} warnings"
+        )
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    article: Annotated[Path, typer.Argument(help="An article's file.")],
+    target: Annotated[str, typer.Option("--target", "-t", help="A target's name.")],
+) -> None:
+    """Print the exact payload that a target would be sent for an article. Sends nothing; hides secrets."""
+    from feeder import inspection
+
+    loaded = _loaded()
+    found = inspection.article_at(article, loaded.settings.max_article_bytes)
+    _print_json(inspection.payload(_target(loaded, target), target, found, loaded.settings.language))
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Print the articles, feeds and deliveries there are, and when the last pass was."""
+    from feeder import app as house
+    from feeder import inspection
+
+    loaded = _loaded()
+    with house.opened(loaded) as store:
+        found = inspection.status(store, loaded.targets, house.utc_now())
+    if as_json:
+        _print_json(found)
+    else:
+        _print_status(found)
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    articles, last = found["articles"], found["last_pass"]
+    console = _stdout()
+    bad = f", {len(articles['bad'])} bad" if articles["bad"] else ""
+    embargoed = f", {articles['embargoed']} waiting for their time" if articles["embargoed"] else ""
+    console.print(f"articles   {articles['published']} published{embargoed}{bad}", highlight=False)
+    for problem in articles["bad"]:
+        console.print(
+            f"           {Problem(where=problem['file'], line=problem['line'], reason=problem['reason'])}",
+            style="yellow",
+            markup=False,
+        )
+    console.print(f"feeds      {len(found['feeds'])}: {', '.join(found['feeds'])}", highlight=False, markup=False)
+    console.print(f"last pass  {last['ended'] if last else 'never'}", highlight=False)
+    rows = []
+    for name, target in found["targets"].items():
+        kind = target["kind"] or "not in the settings"
+        rows.append(
+            [name, f"{kind}, off: {target['off']}" if target["off"] else kind, *map(str, target["deliveries"].values())]
+        )
+    if rows:
+        console.print()
+        _print_table(console, ["target", "kind", *(state.value for state in State)], rows)
+
+
+@app.command()
+def deliveries(
+    state: Annotated[
+        list[State] | None, typer.Option("--state", "-s", help="Only these states; may be given more than once.")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Only those to this target.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List deliveries, the newest article's first."""
+    from feeder import app as house
+    from feeder import inspection
+
+    with house.opened(_loaded()) as store:
+        found = inspection.listing(store, states=state or (), target=target, limit=limit)
+    if as_json:
+        _print_json(found)
+    elif not found:
+        typer.echo("no deliveries", err=True)
+    else:
+        rows = [
+            [each["id"][:12], each["state"], each["target"], each["title"], str(each["attempts"]), each["last_error"]]
+            for each in found
+        ]
+        _print_table(_stdout(), ["id", "state", "target", "title", "tries", "last error"], rows)
+
+
+@app.command()
+def retry(delivery: Annotated[str, typer.Argument(help="A delivery's id, or the beginning of it.")]) -> None:
+    """Try a delivery again now: a dead letter, one whose end is unknown, or one that waits. A running worker takes it up."""
+    from feeder import app as house
+    from feeder import inspection, outbox
+    from feeder.store import deliveries as rows
+
+    with house.opened(_loaded()) as store:
+        found = inspection.one_delivery(store, delivery)
+        if found.state in (State.DELIVERED, State.SENDING):
+            raise UsageError(f"{found.id}: is {found.state.value}; there is nothing to try again")
+        with store.write() as connection:
+            rows.save(connection, outbox.retry_now(found, house.utc_now()))
+    typer.echo(f"{found.id} to {found.target} is due now; a running worker, or `feeder once`, sends it")
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+@target_app.command("test")
+def target_test(name: Annotated[str, typer.Argument(help="A target's name.")]) -> None:
+    """Send one test message to a target, now."""
+    import asyncio
+
+    from feeder import app as house
+
+    loaded = _loaded()
+    outcome = asyncio.run(house.send_test(_target(loaded, name), _stdout()))
+    said = f"{name}: {outcome.kind}{f' ({outcome.reason})' if outcome.reason else ''}"
+    typer.secho(said, err=True, fg="green" if outcome.kind == "delivered" else "red")
+    if outcome.kind != "delivered":
+        raise typer.Exit(1)
+
+
+@target_app.command("enable")
+def target_enable(name: Annotated[str, typer.Argument(help="A target's name.")]) -> None:
+    """Switch a target on again after it was switched off for good reason; what waits for it is sent."""
+    from feeder import app as house
+    from feeder.store import deliveries as rows
+
+    loaded = _loaded()
+    _target(loaded, name)
+    with house.opened(loaded) as store, store.write() as connection:
+        rows.switch(connection, name, "")
+    typer.echo(f"{name} is on")
+
+
+# --- what the commands share ------------------------------------------------------------------------------------------
+
+
+def _loaded(**over: Any) -> Loaded:
+    from dataclasses import replace
+
+    from feeder import logs, settings
+
+    loaded = settings.load(_Places.config, _Places.secrets)
+    logs.configure(loaded.settings.log_format)
+    given = {name: value for name, value in over.items() if value is not None}
+    return replace(loaded, settings=loaded.settings.model_copy(update=given))
+
+
+def _target(loaded: Loaded, name: str) -> Target:
+    try:
+        return loaded.targets[name]
+    except KeyError:
+        there = ", ".join(loaded.targets) or "none"
+        raise UsageError(f"{name}: no target has this name; the settings have: {there}") from None
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """A bar on a terminal for work that takes a while; nothing elsewhere."""
+    from rich.progress import Progress as Bar
+
+    with Bar(console=_stderr(), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_problems(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        kind, colour = ("warning", "yellow") if problem.warning else ("error", "red")
+        typer.secho(f"{kind}: {problem}", fg=colour, err=True)
+
+
+def _print_json(found: Any) -> None:
+    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+def _print_table(console: Console, columns: list[str], rows: list[list[str]]) -> None:
+    """A table on a terminal; tab-separated values in a pipe."""
+    if not console.is_terminal:
+        _print_lines("\t".join(row) for row in [columns, *rows])
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)

@@ -1,0 +1,72 @@
+"""Every error that feeder raises on purpose.
+
+    FeederError            what a person can act on; `str()` of it is the whole message, no traceback needed
+    ├── SettingsError      one or more settings are missing or wrong; carries every Problem found
+    ├── ArticleError       one file is not an article; carries its Problem
+    ├── StoreError         the database cannot be used as it is
+    │   ├── StoreTooNew    it was written by a newer feeder
+    │   └── StoreInUse     another worker holds it
+    ├── FolderError        a folder that a setting names cannot be read or written
+    └── UsageError         a command was asked for something that is not there
+
+A delivery that fails is no error: it is an Outcome (see models).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing that is wrong, said so that the reader can find it and put it right."""
+
+    where: str  # the file as the user knows it, or the setting's source
+    reason: str  # what is wrong, with the value, and the way out
+    line: int | None = None  # counted from 1
+    warning: bool = False  # True: worth saying, but the article or setting is used all the same
+
+    def __str__(self) -> str:
+        place = self.where if self.line is None else f"{self.where}:{self.line}"
+        return f"{place}: {self.reason}" if place else self.reason
+
+
+class FeederError(Exception):
+    """The root of the tree."""
+
+
+class SettingsError(FeederError):
+    """Settings are missing or wrong. `problems` holds all of them, not only the first."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class ArticleError(FeederError):
+    """A file is not an article."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+class StoreError(FeederError):
+    """The database cannot be used as it is."""
+
+
+class StoreTooNew(StoreError):
+    """The database was written by a newer feeder than this one."""
+
+
+class StoreInUse(StoreError):
+    """Another worker holds the database."""
+
+
+class FolderError(FeederError):
+    """A folder that a setting names cannot be read or written."""
+
+
+class UsageError(FeederError):
+    """A command was asked for something that is not there."""

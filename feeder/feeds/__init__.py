@@ -1,0 +1,1 @@
+"""Feeds and pages: from articles to the bytes that readers and browsers get."""

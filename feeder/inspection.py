@@ -1,0 +1,196 @@
+"""Questions that an operator asks of a house at rest: what is wrong, what would be sent, what has been sent. Changes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from feeder import selection, slugs
+from feeder.articles import parse, scan
+from feeder.errors import ArticleError, Problem, UsageError
+from feeder.models import Article, Delivery, Headline, Provider, RelatedLink, State
+from feeder.pipeline import Progress
+from feeder.redact import redact
+from feeder.store import Store, catalog, deliveries, documents, fact
+from feeder.targets.base import Target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspected:
+    """What a look at every article gave."""
+
+    articles: int
+    topics: Mapping[str, str]  # labels by slug
+    problems: tuple[Problem, ...]
+
+
+def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Progress) -> Inspected:
+    """Read every article and say all that is wrong or odd, each with file and line."""
+    if not source.is_dir():
+        missing = Problem(
+            where=str(source), reason="there is no such folder of articles; make it, or set source to another"
+        )
+        return Inspected(articles=0, topics={}, problems=(missing,))
+    changes = scan.compare(source, {})
+    problems = [_within(source, problem) for problem in changes.problems]
+    topics: dict[str, str] = {}
+    articles: dict[str, str] = {}
+    for done, path in enumerate(changes.changed):
+        progress(done, len(changes.changed))
+        try:
+            parsed = parse.parse(scan.read(source, path, max_bytes), str(source / path))
+        except ArticleError as error:
+            problems.append(_within(source, error.problem))
+            continue
+        except FileNotFoundError:
+            continue
+        problems += [*parsed.warnings, *_oddities(parsed.article, str(source / path), articles, now)]
+        topics |= {topic.slug: topic.label for topic in parsed.article.topics}
+    progress(len(changes.changed), len(changes.changed))
+    return Inspected(articles=len(articles), topics=topics, problems=tuple(problems))
+
+
+def _within(source: Path, problem: Problem) -> Problem:
+    where = problem.where if problem.where.startswith(str(source)) else str(source / problem.where)
+    return Problem(where=where, line=problem.line, reason=problem.reason, warning=problem.warning)
+
+
+def _oddities(article: Article, where: str, seen: dict[str, str], now: datetime) -> Iterable[Problem]:
+    first = seen.setdefault(article.id, where)
+    if first != where:
+        reason = f"is the same article as {first} (one id or link); the one with the newer publishedDateTime speaks"
+        yield Problem(where=where, reason=reason, warning=True)
+    if article.published > now:
+        reason = f"publishedDateTime is in the future: the article comes out on {article.published.isoformat()}"
+        yield Problem(where=where, reason=reason, warning=True)
+
+
+def inspect_targets(targets: Mapping[str, Target], topics: Mapping[str, str]) -> list[Problem]:
+    """What is odd about targets: topics that no article has."""
+    found = []
+    for name, target in targets.items():
+        for label in target.topics:
+            if slugs.slug(label) not in topics:
+                near = difflib.get_close_matches(label, topics.values(), n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                found.append(
+                    Problem(
+                        where=f"targets.{name}.topics", reason=f"no article has the topic {label!r}{hint}", warning=True
+                    )
+                )
+    return found
+
+
+# --- what would be sent -----------------------------------------------------------------------------------------------
+
+
+def article_at(path: Path, max_bytes: int) -> Article:
+    """The article in a file. ArticleError or UsageError says why there is none."""
+    try:
+        return parse.parse(scan.read(path.parent, path.name, max_bytes), str(path)).article
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: there is no such file") from error
+
+
+def payload(target: Target, name: str, article: Article, language: str) -> dict[str, Any]:
+    """The first request that `target` would make, without what proves who sends it, secrets hidden."""
+    headline = selection.headline(article, target.rules(name), language)
+    request: httpx.Request = next(target.deliver(headline, "preview"))
+    secrets = target.secrets()
+    return {
+        "method": request.method,
+        "url": redact(str(request.url), secrets),
+        "headers": {
+            name: redact(value, secrets)
+            for name, value in request.headers.items()
+            if name not in ("host", "content-length")
+        },
+        "body": json.loads(redact(request.content.decode(), secrets)),
+    }
+
+
+def sample(now: datetime) -> Headline:
+    """A headline that says of itself that it is a test."""
+    article = Article(
+        id="0" * 32,
+        title="This is a test message from feeder",
+        url="https://www.example.org/feeder-test",
+        published=now.replace(microsecond=0),
+        excerpt="If you can read this, headlines will arrive here.",
+        provider=Provider(name="feeder"),
+        related=(RelatedLink(title="A related link", url="https://www.example.org/feeder-test-related"),),
+    )
+    return Headline(article=article, related=article.related, language="en")
+
+
+# --- what has been done -----------------------------------------------------------------------------------------------
+
+
+def status(store: Store, targets: Mapping[str, Target], now: datetime) -> dict[str, Any]:
+    """Articles, feeds, deliveries by target and state, and the last pass, as plain data."""
+    with store.read() as connection:
+        counted = deliveries.count(connection)
+        met = deliveries.adopted(connection)
+        names = sorted({*counted, *targets})
+        return {
+            "articles": {
+                **catalog.count(connection, now),
+                "bad": [_told(problem) for problem in catalog.problems(connection)],
+            },
+            "feeds": sorted(documents.feeds(connection)),
+            "targets": {
+                name: {
+                    "kind": targets[name].kind if name in targets else None,
+                    "off": met[name].off or None if name in met else None,
+                    "deliveries": {state.value: counted.get(name, {}).get(state, 0) for state in State},
+                }
+                for name in names
+            },
+            "last_pass": json.loads(fact(connection, "last_pass") or "null"),
+        }
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    return {"file": problem.where, "line": problem.line, "reason": problem.reason}
+
+
+def listing(store: Store, *, states: Collection[State], target: str | None, limit: int | None) -> list[dict[str, Any]]:
+    """Deliveries as plain data, the newest article's first."""
+    with store.read() as connection:
+        found = deliveries.find(connection, states=states, target=target, limit=limit)
+        return [_delivery(delivery, catalog.article(connection, delivery.article)) for delivery in found]
+
+
+def _delivery(delivery: Delivery, article: Article | None) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "state": delivery.state.value,
+        "target": delivery.target,
+        "title": article.title if article else "",
+        "url": article.url if article else "",
+        "published": delivery.published.isoformat(),
+        "attempts": delivery.attempts,
+        "next_at": delivery.next_at.isoformat() if delivery.state is State.PENDING else None,
+        "last_error": delivery.last_error,
+        "remote_id": delivery.remote_id,
+    }
+
+
+def one_delivery(store: Store, prefix: str) -> Delivery:
+    """The delivery whose id begins with `prefix`. UsageError when there is none, or more than one."""
+    with store.read() as connection:
+        found = deliveries.get(connection, prefix)
+    if not found:
+        raise UsageError(f"{prefix}: no delivery has an id that begins so; `feeder deliveries` lists them")
+    if len(found) > 1:
+        raise UsageError(
+            f"{prefix}: several deliveries have ids that begin so; give more of it ({', '.join(each.id for each in found)})"
+        )
+    return found[0]

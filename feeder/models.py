@@ -1,0 +1,184 @@
+"""The records that the parts of feeder hand each other. All frozen; times are aware datetimes in UTC.
+
+The words are those of CONTRIBUTING.md: article, topic, feed, headline, delivery, outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+ALL = "all"  # the name of the feed of all articles
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """A picture of an article or a provider."""
+
+    url: str
+    width: int | None = None  # pixels
+    height: int | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provider:
+    """Who published an article first."""
+
+    name: str
+    domain: str = ""
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelatedLink:
+    """Coverage of the same event elsewhere, as an article lists it."""
+
+    title: str
+    url: str
+    excerpt: str = ""
+    published: datetime | None = None
+    provider: Provider | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Topic:
+    """A label that articles carry."""
+
+    label: str  # as the article writes it
+    slug: str  # the name of its feed: safe in a URL and a file name, and the same for ever
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Article:
+    """One Markdown file, parsed. Holds what a reader can see, its state and its identity; nothing else of the file."""
+
+    id: str  # 32 hex digits, from the identity: an explicit `id`, else the canonical originalUrl, else webUrl
+    title: str
+    url: str  # where a reader goes
+    published: datetime
+    source_url: str = ""  # the page it was found at (rel="via")
+    excerpt: str = ""  # plain text
+    content: str = ""  # sanitised HTML of the Markdown body
+    type: str = "article"  # article or video
+    language: str = ""  # RFC 5646 tag, empty for the site's
+    quality: int | None = None
+    provider: Provider | None = None
+    topics: tuple[Topic, ...] = ()
+    images: tuple[Image, ...] = ()
+    related: tuple[RelatedLink, ...] = ()
+    draft: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """What all feeds of a publisher have in common."""
+
+    title: str
+    base_url: str  # without a slash at its end
+    language: str  # RFC 5646 tag
+    id_authority: str  # the authority and date of every `tag:` URI (RFC 4151); never changes
+    limit: int = 50  # entries in a feed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """An article in a feed, with the time of the last change that a reader would see."""
+
+    article: Article
+    updated: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Feed:
+    """A named, ordered selection of articles; the newest first."""
+
+    name: str  # its slug
+    title: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """An article that became visible, as far as planning needs to know it."""
+
+    article: str  # its id
+    published: datetime
+    feeds: frozenset[str]  # the names of the feeds that it stands in
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """Which articles a target wants, and what goes along with each."""
+
+    target: str
+    feeds: frozenset[str] = frozenset({ALL})  # any of these
+    related: int = 3  # how many related links go along
+    backfill: int = 0  # how many of the articles that are there already a new target is told
+    hashtags: bool | tuple[str, ...] = True  # the topics' own, none, or these
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A feed or page as it is published: bytes at a path below the site's root."""
+
+    path: str  # "feeds/ai.atom"
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Headline:
+    """What a target is given to tell. Knows no service."""
+
+    article: Article
+    related: tuple[RelatedLink, ...] = ()
+    hashtags: tuple[str, ...] = ()  # without '#'
+    language: str = ""
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"  # due at `next_at`
+    SENDING = "sending"  # committed before the first byte leaves
+    DELIVERED = "delivered"
+    UNKNOWN = "unknown"  # may have arrived; held for a person
+    DEAD = "dead"  # a dead letter: not tried again unless a person says so
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """The duty to bring one article to one target."""
+
+    id: str  # the idempotency key: 32 hex digits, the same for the same article and target for ever
+    article: str
+    target: str
+    published: datetime  # the article's; a target is told in this order
+    state: State = State.PENDING
+    next_at: datetime  # when it is due
+    attempts: int = 0  # tries that were begun
+    doubtful_since: datetime | None = None  # the first try whose end is not known: it may have arrived then
+    last_error: str = ""
+    remote_id: str = ""  # what the service calls the message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How an attempt ended."""
+
+    kind: Literal["delivered", "retry", "rejected", "unknown", "gone"]
+    reason: str = ""  # the service's own words, or the network's
+    not_before: timedelta | datetime | None = None  # when the service wants to be asked again
+    remote_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adoption:
+    """A target that the store has met."""
+
+    name: str
+    adopted_at: datetime
+    off: str = ""  # why it is switched off; empty when it is on

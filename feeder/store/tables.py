@@ -1,0 +1,132 @@
+"""The tables. A change here needs a migration beside it (see CONTRIBUTING.md)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """An aware datetime, kept as microseconds since 1970 in UTC: exact, sortable and alike in every database."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
+        """To the database."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
+        """From the database."""
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+# What is known of each file of the source folder.
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("ctime_ns", sa.BigInteger, nullable=False),
+    sa.Column("article", sa.Text),  # what it held when it was last good; no foreign key: the article outlives it
+    sa.Column("line", sa.Integer),
+    sa.Column("problem", sa.Text),  # why it is no article now
+    sa.Index(None, "article"),
+)
+
+# Every article ever seen; never deleted, so that what comes back is known.
+articles = sa.Table(
+    "articles",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, nullable=False),  # the file that speaks for it
+    sa.Column("published", Moment, nullable=False),
+    sa.Column("updated", Moment, nullable=False),  # the last change that a reader would see
+    sa.Column("live", sa.Boolean, nullable=False),  # a file holds it, and it is no draft that is kept out
+    sa.Column("announced", sa.Boolean, nullable=False),  # its deliveries are planned; never again
+    sa.Column("visible", sa.Text, nullable=False),  # digest of what a reader sees
+    sa.Column("record", sa.Text, nullable=False),  # the Article as JSON
+    sa.Index(None, "announced", "live", "published"),
+)
+
+# Which article stands in which feed, in the order of the feed.
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("feed", sa.Text, nullable=False),
+    sa.Column("published", Moment, nullable=False),
+    sa.Column("article", sa.Text, sa.ForeignKey("articles.id"), nullable=False),
+    sa.PrimaryKeyConstraint("feed", "published", "article"),
+    sa.Index(None, "article"),
+    sqlite_with_rowid=False,
+)
+
+# The feeds that there are; `stale` ones are rebuilt by the pass that marked them, or by the next one after a crash.
+feeds = sa.Table(
+    "feeds",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("stale", sa.Boolean, nullable=False),
+    sa.Index(None, "stale"),
+)
+
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("feed", sa.Text),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),  # of the body: its ETag
+    sa.Column("modified", Moment, nullable=False),  # whole seconds; moves forward with every change of the body
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index(None, "feed"),
+)
+
+targets = sa.Table(
+    "targets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("adopted_at", Moment, nullable=False),
+    sa.Column("off", sa.Text, nullable=False),
+)
+
+# The outbox.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("article", sa.Text, sa.ForeignKey("articles.id"), nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("published", Moment, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("next_at", Moment, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("doubtful_since", Moment),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("remote_id", sa.Text, nullable=False),
+    sa.UniqueConstraint("article", "target"),
+    sa.Index(None, "target", "state", "published"),
+)
+
+# One row a fact about the store itself: the last pass, what the documents were built with.
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)

@@ -1,0 +1,125 @@
+"""A Mastodon account.
+
+https://docs.joinmastodon.org/methods/statuses/#create
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
+
+import httpx
+from pydantic import Field, SecretStr
+
+from feeder import text
+from feeder.models import Headline, Outcome, RelatedLink
+from feeder.targets.base import SecretUrl, Steps, Target, outcome_of
+
+_URL = re.compile(r"https?://\S+")
+_COUNTED_SHORT = re.compile(r"https?://[^/?#\s]+\.[a-z]{2,}(:\d+)?([/?#]|$)")  # what an instance knows to be a link
+_MENTION = re.compile(r"@(?=\w)")
+_LABEL = 120  # characters of a related title
+
+
+class Mastodon(Target):
+    """An account on an instance. The server makes the preview card from the link."""
+
+    replay: ClassVar[timedelta | None] = timedelta(hours=1)
+
+    kind: Literal["mastodon"]
+    url: SecretUrl = Field(description="The instance: https://mastodon.example")
+    token: SecretStr = Field(description="An access token with the scope write:statuses. Secret.")
+    visibility: Literal["public", "unlisted", "private", "direct"] = Field("public", description="Who sees the status.")
+    max_characters: int = Field(500, ge=100, description="How many characters the instance takes in a status.")
+    url_characters: int = Field(23, ge=1, description="How many of them the instance counts for a link, long or short.")
+    hashtags: bool | tuple[str, ...] = Field(True, description="true: the topics' own; or a list of its own.")
+
+    def deliver(self, headline: Headline, key: str) -> Steps:
+        """One status. The server answers the same key with the first status for an hour."""
+        body = {"status": self.status(headline), "visibility": self.visibility}
+        if re.fullmatch(r"[a-z]{2,3}", language := headline.language.split("-")[0].lower()):
+            body["language"] = language
+        address = f"{self.url.get_secret_value().rstrip('/')}/api/v1/statuses"
+        response = yield httpx.Request("POST", address, json=body, headers={"Idempotency-Key": key})
+        return _outcome(response)
+
+    def sign(self, request: httpx.Request, now: datetime) -> None:
+        """The account's token."""
+        request.headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
+
+    def status(self, headline: Headline) -> str:
+        """The text: title, link, as many related links as fit whole, and the hashtags."""
+        article = headline.article
+        tags = self._hashtags(headline.hashtags)
+        room = self.max_characters - self.count(f"\n\n{article.url}") - self.count(tags)
+        head = f"{self._shortened(article.title, room)}\n\n{article.url}"
+        related = ""
+        for item in headline.related:
+            longer = f"{related or chr(10) * 2 + 'Related:'}\n• {self._label(item)}\n{item.url}"
+            if self.count(head + longer + tags) > self.max_characters:
+                break
+            related = longer
+        return head + related + tags
+
+    def count(self, status: str) -> int:
+        """The characters of `status` as an instance counts them: graphemes, each link as `url_characters`."""
+        links = _URL.findall(status)
+        counted = sum(
+            self.url_characters if _COUNTED_SHORT.match(link) else max(self.url_characters, len(link)) for link in links
+        )
+        return text.graphemes(_URL.sub("", status)) + counted
+
+    def _shortened(self, title: str, room: int) -> str:
+        title = inert(title)
+        shorter = title
+        while self.count(shorter) > room and len(shorter) > 1:
+            shorter = text.shorten(title, min(text.utf16_units(shorter) - 1, room))
+        return shorter
+
+    def _hashtags(self, tags: tuple[str, ...]) -> str:
+        """As many hashtags as leave most of a status to the headline."""
+        line = ""
+        for tag in tags:
+            longer = f"{line} #{tag}" if line else f"\n\n#{tag}"
+            if self.count(longer) > self.max_characters // 4:
+                break
+            line = longer
+        return line
+
+    @staticmethod
+    def _label(item: RelatedLink) -> str:
+        provider = f" ({item.provider.name})" if item.provider else ""
+        return inert(text.shorten(item.title, _LABEL) + provider)
+
+
+def inert(plain: str) -> str:
+    """`plain` without a word that would call somebody."""
+    return _MENTION.sub("@\u200b", plain)
+
+
+def _outcome(response: httpx.Response) -> Outcome:
+    answer = _json(response)
+    if response.status_code in (401, 403):
+        return Outcome(kind="gone", reason=f"{response.status_code} {text.line(str(answer.get('error', '')))}".strip())
+    if response.status_code == 429:
+        return outcome_of(response, **_reset(response))
+    if response.is_success and "id" not in answer:
+        return Outcome(kind="unknown", reason=f"{response.status_code} an answer that is no status")
+    return outcome_of(response, **({"remote_id": str(answer["id"])} if response.is_success else {}))
+
+
+def _reset(response: httpx.Response) -> dict[str, datetime]:
+    """Mastodon says when its rate limit ends as an ISO 8601 time, and sends no Retry-After."""
+    try:
+        return {"not_before": datetime.fromisoformat(response.headers.get("x-ratelimit-reset", ""))}
+    except ValueError:
+        return {}
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,164 @@
+"""Slack, through an incoming webhook or a bot.
+
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
+https://docs.slack.dev/reference/methods/chat.postMessage
+https://docs.slack.dev/messaging/formatting-message-text
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, Literal, Self
+
+import httpx
+from pydantic import Field, SecretStr, model_validator
+
+from feeder import text
+from feeder.models import Article, Headline, Outcome, RelatedLink
+from feeder.targets.base import SecretUrl, Steps, Target, not_before, outcome_of
+
+API = "https://slack.com/api/chat.postMessage"
+
+_SECTION = 3000  # characters of a section's text, counted after escaping
+_ALT_TEXT = 2000
+_IMAGE_URL = 3000
+_TITLE = 300
+_EXCERPT = 600
+_NO_BREAK = "\u200b"  # between two characters, it keeps Slack from reading them as formatting
+
+# The words of a place that takes no message any more, or of a credential that opens nothing: the target is switched off.
+_GONE = frozenset(
+    "channel_is_archived channel_not_found no_active_hooks no_service no_team invalid_token action_prohibited "
+    "invalid_auth not_authed account_inactive token_revoked token_expired missing_scope not_in_channel is_archived".split()
+)
+_RETRY = frozenset({"ratelimited", "rate_limited", "rollup_error", "service_unavailable"})
+_UNKNOWN = frozenset({"internal_error", "fatal_error", "request_timeout"})
+_BAD_IMAGE = re.compile(r"invalid_blocks|invalid_attachments|image", re.IGNORECASE)
+
+
+class Slack(Target):
+    """A channel: either `url`, an incoming webhook, or `token` and `channel`."""
+
+    kind: Literal["slack"]
+    url: SecretUrl | None = Field(None, description="The incoming webhook. Secret.")
+    token: SecretStr | None = Field(None, description="A bot token, xoxb-…, with the scope chat:write. Secret.")
+    channel: str | None = Field(None, description="The channel's id, C…; with a token.")
+    api: SecretUrl = Field(SecretStr(API), description="The Web API's address; another one for tests and proxies.")
+
+    @model_validator(mode="after")
+    def _has_one_way_in(self) -> Self:
+        if (self.url is None) == (self.token is None):
+            raise ValueError("needs either url (an incoming webhook) or token and channel (a bot)")
+        if self.token is not None and not self.channel:
+            raise ValueError("needs channel (C…) beside token")
+        return self
+
+    def deliver(self, headline: Headline, key: str) -> Steps:
+        """One message; once more without its image if Slack refuses it for that."""
+        response = yield self._request(headline, image=True)
+        outcome = self._outcome(response)
+        if outcome.kind == "rejected" and headline.article.images and _BAD_IMAGE.search(outcome.reason):
+            response = yield self._request(headline, image=False)
+            outcome = self._outcome(response)
+        return outcome
+
+    def sign(self, request: httpx.Request, now: datetime) -> None:
+        """The bot's token; a webhook's address is proof enough."""
+        if self.token is not None:
+            request.headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
+
+    def _request(self, headline: Headline, *, image: bool) -> httpx.Request:
+        body = message(headline, image=image)
+        if self.url is not None:
+            return httpx.Request("POST", self.url.get_secret_value(), json=body)
+        return httpx.Request("POST", self.api.get_secret_value(), json={"channel": self.channel, **body})
+
+    def _outcome(self, response: httpx.Response) -> Outcome:
+        """Slack says what was wrong in a word: the body of a webhook's answer, `error` in the Web API's, with status 200."""
+        answer = _json(response) if self.url is None else {}
+        word = str(answer.get("error", "")) if answer else response.text.strip()
+        if response.status_code == 429 or word in _RETRY:
+            return Outcome(kind="retry", reason=f"{response.status_code} {word}", not_before=not_before(response))
+        if word in _GONE:
+            return Outcome(kind="gone", reason=f"{response.status_code} {word}")
+        if word in _UNKNOWN:
+            return Outcome(kind="unknown", reason=f"{response.status_code} {word}")
+        if self.url is None and response.status_code == 200:
+            if answer.get("ok") is True:
+                return Outcome(kind="delivered", remote_id=str(answer.get("ts", "")))
+            return Outcome(kind="rejected", reason=f"200 {word or 'an answer that is not the Web API’s'}")
+        return outcome_of(response)
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def message(headline: Headline, *, image: bool) -> dict[str, Any]:
+    """The message as Block Kit, with a text for notifications."""
+    article = headline.article
+    blocks = [_lead(article, image=image)]
+    if context := _context(headline):
+        blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": context}]})
+    if related := _related(headline.related):
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": related}})
+    provider = f" – {article.provider.name}" if article.provider else ""
+    return {
+        "text": escape(f"{article.title}{provider}"),
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "blocks": blocks,
+    }
+
+
+def _lead(article: Article, *, image: bool) -> dict[str, Any]:
+    lead = f"*{link(article.url, text.shorten(article.title, _TITLE))}*"
+    if article.excerpt:
+        lead = f"{lead}\n{escape(text.shorten(article.excerpt, _EXCERPT))}"
+    block: dict[str, Any] = {"type": "section", "text": {"type": "mrkdwn", "text": lead}}
+    if image and article.images and len(article.images[0].url) <= _IMAGE_URL:
+        alt = text.shorten(article.images[0].title or article.title, _ALT_TEXT)
+        block["accessory"] = {"type": "image", "image_url": article.images[0].url, "alt_text": alt}
+    return block
+
+
+def _context(headline: Headline) -> str:
+    parts = [escape(headline.article.provider.name)] if headline.article.provider else []
+    parts += [f"#{tag}" for tag in headline.hashtags]
+    return text.shorten(" · ".join(parts), _SECTION)
+
+
+def _related(related: tuple[RelatedLink, ...]) -> str:
+    """As many whole lines as a section holds."""
+    lines: list[str] = []
+    for item in related:
+        line = f"• {link(item.url, text.shorten(item.title, _TITLE))}"
+        if item.provider:
+            line += f" ({escape(text.shorten(item.provider.name, 100))})"
+        if text.utf16_units("\n".join([*lines, line])) > _SECTION:
+            break
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def link(url: str, label: str) -> str:
+    """A link in mrkdwn. What would end it early is taken out of the label and encoded in the address."""
+    for char in "|<>":
+        url = url.replace(char, f"%{ord(char):02X}")
+    plain = re.sub(r"[|<>\n]", " ", label)
+    return f"<{url}|{escape(plain)}>"
+
+
+def escape(plain: str) -> str:
+    """`plain` as text that Slack shows as it is.
+
+    `&`, `<` and `>` become entities, which also disarms <!channel> and <@U…>; the characters of formatting, which
+    cannot be escaped, are held apart from their neighbours.
+    """
+    entities = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([*_~`])", rf"{_NO_BREAK}\1{_NO_BREAK}", entities)

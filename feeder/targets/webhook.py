@@ -1,0 +1,111 @@
+"""A signed webhook, as Standard Webhooks has it.
+
+https://www.standardwebhooks.com
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import AfterValidator, Field, SecretStr
+from standardwebhooks import Webhook as Signer
+
+from feeder import text
+from feeder.models import Headline, Image, Provider, RelatedLink
+from feeder.targets.base import SecretUrl, Steps, Target, outcome_of
+
+_BODY = 20_000  # bytes: what the standard asks senders to stay under
+_EXCERPT = 2_000
+
+
+def _checked_secret(value: SecretStr) -> SecretStr:
+    try:
+        key = base64.b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ValueError("is no signing secret: whsec_ and the base64 of 24 to 64 random bytes")
+    return value
+
+
+class Webhook(Target):
+    """An HTTP endpoint that verifies who calls. It may see a message twice and knows it by its `webhook-id`."""
+
+    replay: ClassVar[timedelta | None] = timedelta(days=365)  # receivers keep the ids that they have seen
+
+    kind: Literal["webhook"]
+    url: SecretUrl = Field(description="Where to post.")
+    secret: Annotated[SecretStr, AfterValidator(_checked_secret)] = Field(
+        description="The signing secret, whsec_…. Secret."
+    )
+    hashtags: bool | tuple[str, ...] = Field(True, description="true: the topics' own; or a list of its own.")
+
+    def deliver(self, headline: Headline, key: str) -> Steps:
+        """One event of type `article.published`."""
+        headers = {"content-type": "application/json", "webhook-id": f"msg_{key}"}
+        response = yield httpx.Request("POST", self.url.get_secret_value(), content=body(headline), headers=headers)
+        return outcome_of(response)
+
+    def sign(self, request: httpx.Request, now: datetime) -> None:
+        """The time of this attempt, and the signature over id, time and the very bytes that are sent."""
+        signature = Signer(self.secret.get_secret_value()).sign(
+            request.headers["webhook-id"], now, request.content.decode()
+        )
+        request.headers["webhook-timestamp"] = str(int(now.timestamp()))
+        request.headers["webhook-signature"] = signature
+
+
+def body(headline: Headline) -> bytes:
+    """The event as JSON; related links are left out from the end where it would grow too large."""
+    related = list(headline.related)
+    while len(encoded := _encode(_event(headline, related))) > _BODY and related:
+        related.pop()
+    return encoded
+
+
+def _encode(event: dict[str, Any]) -> bytes:
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _event(headline: Headline, related: list[RelatedLink]) -> dict[str, Any]:
+    article = headline.article
+    return {
+        "type": "article.published",
+        "timestamp": _moment(article.published),
+        "data": {
+            "id": article.id,
+            "title": article.title,
+            "url": article.url,
+            "source_url": article.source_url or None,
+            "excerpt": text.shorten(article.excerpt, _EXCERPT),
+            "published": _moment(article.published),
+            "type": article.type,
+            "language": headline.language or None,
+            "provider": _provider(article.provider),
+            "topics": [{"title": topic.label, "slug": topic.slug} for topic in article.topics],
+            "hashtags": list(headline.hashtags),
+            "image": _image(article.images[0]) if article.images else None,
+            "related": [_related(link) for link in related],
+        },
+    }
+
+
+def _related(link: RelatedLink) -> dict[str, Any]:
+    published = _moment(link.published) if link.published else None
+    return {"title": link.title, "url": link.url, "published": published, "provider": _provider(link.provider)}
+
+
+def _provider(provider: Provider | None) -> dict[str, str] | None:
+    return {"name": provider.name, "domain": provider.domain} if provider else None
+
+
+def _image(image: Image) -> dict[str, Any]:
+    return {"url": image.url, "width": image.width, "height": image.height, "title": image.title or None}
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

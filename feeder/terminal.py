@@ -1,0 +1,69 @@
+"""Headlines on a terminal. The only home of Rich outside the commands.
+
+The console target's requests come here instead of to the network, so that they are driven, recorded and previewed like all
+others.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+_READABLE = 100  # columns of running text
+
+
+class TerminalTransport(httpx.AsyncBaseTransport):
+    """An httpx transport that draws a card for each request: colour on a terminal, plain text in a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Draw the card in the request's body. 500 when the terminal is gone, so that it is tried again."""
+        try:
+            draw(self._console, json.loads(request.content))
+        except OSError as error:
+            return httpx.Response(500, text=f"standard output: {error.strerror}", request=request)
+        return httpx.Response(200, request=request)
+
+
+def draw(console: Console, card: dict[str, Any]) -> None:
+    """One headline with its related links. In a pipe each line stays whole, whatever its length."""
+    console.print(Text.assemble(("■ ", "bold cyan"), (card["title"], "bold")), soft_wrap=True)
+    console.print(_indented(_source(card), "green"), soft_wrap=True)
+    console.print(_indented(card["url"], f"blue underline link {card['url']}"), soft_wrap=True)
+    if card["excerpt"]:
+        _draw_excerpt(console, card["excerpt"])
+    for related in card["related"]:
+        _draw_related(console, related)
+    console.print()
+
+
+def _source(card: dict[str, Any]) -> str:
+    published = card["published"][:16].replace("T", " ")
+    return " · ".join(filter(None, (card["provider"], published, *(f"#{tag}" for tag in card["hashtags"]))))
+
+
+def _draw_excerpt(console: Console, excerpt: str) -> None:
+    if console.is_terminal:
+        console.print(Padding(Text(excerpt), (0, 0, 0, 2)), width=min(console.width, _READABLE))
+    else:
+        console.print(_indented(excerpt), soft_wrap=True)
+
+
+def _draw_related(console: Console, related: dict[str, str]) -> None:
+    provider = f" ({related['provider']})" if related["provider"] else ""
+    console.print(
+        Text.assemble(("  ↳ ", "dim"), (related["title"], f"link {related['url']}"), (provider, "dim")), soft_wrap=True
+    )
+    if not console.is_terminal:  # where a title cannot be a link
+        console.print(_indented(f"  {related['url']}"), soft_wrap=True)
+
+
+def _indented(line: str, style: str = "") -> Text:
+    return Text.assemble("  ", (line, style))

@@ -1,0 +1,59 @@
+"""Plain text, made fit for XML, for a line and for a service's limits. Pure functions."""
+
+from __future__ import annotations
+
+import html
+
+import regex
+
+# What XML 1.0 cannot hold (control characters, surrogates, noncharacters) and what no reader should meet
+# inside a headline (C1 controls, byte order marks).
+_ILLEGAL = regex.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]|\p{Noncharacter_Code_Point}"
+)
+_SPACE = regex.compile(r"\s+")
+_GRAPHEME = regex.compile(r"\X")
+
+ELLIPSIS = "…"
+
+
+def legal(text: str) -> str:
+    """`text` without the characters that XML 1.0 forbids or that nobody can see (XML 1.0, section 2.2)."""
+    return str(_ILLEGAL.sub("", text))
+
+
+def line(text: str) -> str:
+    """`text` as one clean line: entities decoded once, control characters removed, white space collapsed."""
+    return str(_SPACE.sub(" ", legal(html.unescape(text)))).strip()
+
+
+def graphemes(text: str) -> int:
+    """How many user-perceived characters `text` has (UAX 29), as Mastodon and Bluesky count."""
+    return sum(1 for _ in _GRAPHEME.finditer(text))
+
+
+def utf16_units(text: str) -> int:
+    """How many UTF-16 code units `text` has: the safe count where a service does not say what a character is."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text`, or as much of its beginning as `limit` UTF-16 units hold together with an ellipsis.
+
+    Cuts between graphemes, at a word's end where one is near.
+    """
+    if utf16_units(text) <= limit:
+        return text
+    if limit < 1:
+        return ""
+    room, end = limit - 1, 0
+    for grapheme in _GRAPHEME.finditer(text):
+        room -= utf16_units(grapheme[0])
+        if room < 0:
+            break
+        end = grapheme.end()
+    head = text[:end]
+    space = head.rfind(" ")
+    if space > end * 2 // 3:
+        head = head[:space]
+    return head.rstrip(" ,;:.–-") + ELLIPSIS

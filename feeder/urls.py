@@ -1,0 +1,86 @@
+"""The URLs of articles: which are allowed, how they are written, and when two of them name one page. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+
+import idna
+
+MAX_LENGTH = 2048  # the shortest limit among the services that take a link (Discord)
+
+# Parameters that say where a reader came from, not what is read.
+_TRACKING = re.compile(
+    r"^(utm_.*|fbclid|gclid|gclsrc|dclid|gbraid|wbraid|msclkid|yclid|ttclid|twclid|igshid|mc_cid|mc_eid|mkt_tok|_hsenc|_hsmi)$",
+    re.IGNORECASE,
+)
+_PORTS = {"http": 80, "https": 443}
+_RESERVED = "!#$%&'()*+,/:;=?@[]~"  # RFC 3986, section 2.2, with '%' so that what is encoded stays as it is
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def http_url(value: str) -> str:
+    """`value` as an absolute http(s) URI of RFC 3986: IDNA host, everything else that is not ASCII percent-encoded.
+
+    ValueError says why it is none.
+    """
+    text = value.strip()
+    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise ValueError("holds a control character")
+    parts = urlsplit(text)  # its own ValueErrors say what is wrong with an IPv6 host
+    scheme = parts.scheme.lower()
+    if scheme not in _PORTS:
+        raise ValueError(
+            "is not an http or https address" if scheme else "is not a whole address; begin it with https://"
+        )
+    if not parts.hostname:
+        raise ValueError("names no host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user name or password")
+    host = _host(parts.hostname)
+    if (port := _port(parts)) is not None and port != _PORTS[scheme]:
+        host = f"{host}:{port}"
+    encoded = (_encode(part) for part in (parts.path, parts.query, parts.fragment))
+    url = urlunsplit((scheme, host, *encoded))
+    if len(url) > MAX_LENGTH:
+        raise ValueError(f"is {len(url)} characters long; at most {MAX_LENGTH} reach every service")
+    return url
+
+
+def canonical(url: str) -> str:
+    """What `url` (one that `http_url` gave) has in common with every other way to write the same page.
+
+    Tracking parameters, the fragment, a default port, a trailing slash and the case of scheme and host are left out.
+    """
+    parts = urlsplit(url)
+    pairs = [pair for pair in parts.query.split("&") if pair and not _TRACKING.match(_name(pair))]
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "&".join(pairs), ""))
+
+
+def _name(pair: str) -> str:
+    parsed = parse_qsl(pair, keep_blank_values=True, max_num_fields=2)
+    return parsed[0][0] if parsed else ""
+
+
+def _host(host: str) -> str:
+    if ":" in host:
+        return f"[{host}]"
+    if host.isascii():
+        if not re.fullmatch(r"[a-z0-9_.-]+", host):
+            raise ValueError("has characters in its host name that no host can have")
+        return host
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise ValueError("has a host name that no host can have") from error
+
+
+def _port(parts: object) -> int | None:
+    try:
+        return parts.port  # type: ignore[attr-defined, no-any-return]
+    except ValueError as error:
+        raise ValueError("has a port that is no number from 0 to 65535") from error
+
+
+def _encode(part: str) -> str:
+    return quote(_STRAY_PERCENT.sub("%25", part), safe=_RESERVED, errors="replace")

@@ -1,0 +1,45 @@
+"""What happens in the folder of articles, as it happens. The only home of watchfiles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from watchfiles import awatch
+
+from feeder.articles.scan import is_article
+
+_GATHER_MS = 20  # changes that come this close together come as one
+_GATHER_AT_MOST_MS = 200
+
+
+async def changes(folder: Path, stop: asyncio.Event) -> AsyncIterator[frozenset[str] | None]:
+    """The article files that changed, relative to `folder`; None when only a look through all of it will tell.
+
+    Ends when `stop` is set. Raises OSError or RuntimeError when the folder cannot be watched.
+    """
+    root = await asyncio.to_thread(folder.resolve)
+    # No filter of watchfiles' own: it leaves out folders called node_modules or venv, which are as good as others here.
+    watcher = awatch(
+        root,
+        stop_event=stop,
+        watch_filter=None,
+        step=_GATHER_MS,
+        debounce=_GATHER_AT_MOST_MS,
+        ignore_permission_denied=True,
+    )
+    async for found in watcher:
+        paths = {Path(path).relative_to(root).as_posix() for _, path in found}
+        affected = await asyncio.to_thread(_affected, root, paths)
+        if affected is None or affected:
+            yield affected
+
+
+def _affected(root: Path, paths: set[str]) -> frozenset[str] | None:
+    """The article files among `paths`; None when a folder came, went or moved, with what is in it."""
+    seen = {path for path in paths if not any(part.startswith(".") and part != "." for part in path.split("/"))}
+    files = {path for path in seen if is_article(path) and not (root / path).is_dir()}
+    if all((root / path).is_file() for path in seen - files):
+        return frozenset(files)
+    return None
