@@ -227,7 +227,8 @@ def newest(connection: sa.Connection, names: Collection[str], limit: int, now: d
     """The newest `limit` articles that stand in any of the feeds called `names`; the oldest first."""
     found: dict[str, News] = {}
     for name in names:
-        for article_id, published in connection.execute(_newest(name, limit, now)).tuples():
+        for row in connection.execute(_newest(name, limit, now)):
+            article_id, published = row.article, row.published
             item = found.get(article_id) or News(article=article_id, published=published, feeds=frozenset())
             found[article_id] = replace(item, feeds=item.feeds | {name})
     ordered = sorted(found.values(), key=lambda item: (item.published, item.article))
