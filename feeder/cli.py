@@ -49,17 +49,22 @@ class _Places:
     secrets: Path | None = None
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"feeder {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="The settings file; config/feeder.toml if there is one.")
     ] = None,
     secrets: Annotated[Path | None, typer.Option("--secrets-dir", help="A folder with a file for each secret.")] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"feeder {__version__}")
-        raise typer.Exit
     _Places.config, _Places.secrets = config, secrets
 
 
@@ -70,7 +75,7 @@ def main() -> None:
     except FeederError as error:
         _fail(str(error))
     except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stderr.close()
+        sys.stdout = None  # so that nothing is flushed into it at the end
         raise SystemExit(0) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -365,9 +370,9 @@ def _target(loaded: Loaded, name: str) -> Target:
 
 
 def _stdout() -> Console:
-    from rich.console import Console
+    from feeder.terminal import Terminal
 
-    return Console()
+    return Terminal()
 
 
 def _stderr() -> Console:

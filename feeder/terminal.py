@@ -17,6 +17,14 @@ from rich.text import Text
 _READABLE = 100  # columns of running text
 
 
+class Terminal(Console):
+    """A Rich console that says when its reader has gone, instead of ending the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by Rich within the handling of a BrokenPipeError."""
+        raise  # noqa: PLE0704 - goes on to whoever printed
+
+
 class TerminalTransport(httpx.AsyncBaseTransport):
     """An httpx transport that draws a card for each request: colour on a terminal, plain text in a pipe."""
 

@@ -296,7 +296,8 @@ def article(connection: sa.Connection, article_id: str) -> Article | None:
 
 def topics(connection: sa.Connection) -> dict[str, str]:
     """The titles of all feeds by name."""
-    return dict(connection.execute(sa.select(feeds.c.name, feeds.c.title).order_by(feeds.c.name)).tuples().all())
+    rows = connection.execute(sa.select(feeds.c.name, feeds.c.title).order_by(feeds.c.name))
+    return {row.name: row.title for row in rows}
 
 
 def _newest(name: str, limit: int, now: datetime) -> sa.Select[tuple[str, datetime]]:

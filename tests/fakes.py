@@ -1,0 +1,253 @@
+"""Stand-ins for services that cannot run here: real HTTP servers on loopback that refuse what the real ones refuse.
+
+Each keeps a ledger of what it took, a message once its whole body was read, and wakes whoever waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import regex
+from standardwebhooks import Webhook, WebhookVerificationError
+
+LIMIT = 60.0  # seconds that anything on loopback may take before a test gives up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    status: int = 200
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def as_json(status: int, /, **content: Any) -> Answer:
+    return Answer(status=status, body=json.dumps(content), headers={"content-type": "application/json"})
+
+
+@dataclass
+class Ledger:
+    """What a receiver took, in order, and what it refused."""
+
+    taken: list[Any] = field(default_factory=list)
+    refused: list[tuple[Request, Answer]] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def take(self, message: Any) -> None:
+        with self.changed:
+            self.taken.append(message)
+            self.changed.notify_all()
+
+    def refuse(self, request: Request, answer: Answer) -> None:
+        with self.changed:
+            self.refused.append((request, answer))
+            self.changed.notify_all()
+
+    def wait_for(self, number: int) -> list[Any]:
+        """All that was taken, once it is at least `number` messages."""
+        with self.changed:
+            if not self.changed.wait_for(lambda: len(self.taken) >= number, LIMIT):
+                raise AssertionError(f"{len(self.taken)} of {number} messages came; refused: {self.refused}")
+            return list(self.taken)
+
+
+class Service:
+    """A service on loopback: `respond` answers a request, `url` is its address."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.url = ""
+        self.next_answers: list[Answer] = []  # given instead of what the service would say
+
+    def respond(self, request: Request) -> Answer:
+        raise NotImplementedError
+
+    def answer(self, request: Request) -> Answer:
+        answer = self.next_answers.pop(0) if self.next_answers else self.respond(request)
+        if answer.status >= 300:
+            self.ledger.refuse(request, answer)
+        return answer
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[Service]:
+    """`service`, listening."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            answer = service.answer(Request(method=self.command, path=self.path, headers=headers, body=body))
+            content = answer.body.encode()
+            self.send_response(answer.status)
+            for name, value in {**answer.headers, "content-length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST  # noqa: N815 - the library's name
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    service.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Slack(Service):
+    """An incoming webhook and chat.postMessage (see the Slack documentation named in feeder/targets/slack.py)."""
+
+    path = "/services/T000/B000/XXXXXXXX"
+    token = "xoxb-1-test"
+
+    def respond(self, request: Request) -> Answer:
+        if request.path == self.path:
+            fault = self.fault(request)
+            return Answer(status=400, body=fault) if fault else self._take(request, Answer(body="ok"))
+        if request.path == "/api/chat.postMessage":
+            return self._web_api(request)
+        return Answer(status=404, body="no_service")
+
+    def _web_api(self, request: Request) -> Answer:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return as_json(200, ok=False, error="invalid_auth")
+        if fault := self.fault(request):
+            return as_json(200, ok=False, error=fault)
+        if not request.json().get("channel"):
+            return as_json(200, ok=False, error="channel_not_found")
+        return self._take(request, as_json(200, ok=True, ts=f"1700000000.{len(self.ledger.taken):06}"))
+
+    def _take(self, request: Request, answer: Answer) -> Answer:
+        self.ledger.take(request.json())
+        return answer
+
+    @staticmethod
+    def fault(request: Request) -> str:
+        """Why Slack would refuse the message; empty when it would not."""
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            return "invalid_payload"
+        try:
+            message = request.json()
+        except ValueError:
+            return "invalid_payload"
+        blocks = message.get("blocks", [])
+        if not message.get("text") or len(message["text"]) > 40_000:
+            return "no_text"
+        if not 0 < len(blocks) <= 50 or any(_slack_block_fault(block) for block in blocks):
+            return "invalid_blocks"
+        return ""
+
+
+def _slack_block_fault(block: dict[str, Any]) -> bool:
+    if block["type"] == "section":
+        image = block.get("accessory")
+        bad_image = image and not (
+            image["image_url"] and len(image["image_url"]) <= 3000 and 0 < len(image["alt_text"]) <= 2000
+        )
+        return bool(bad_image) or _slack_text_fault(block["text"]["text"])
+    if block["type"] == "context":
+        texts = [element["text"] for element in block["elements"]]
+        return not 0 < len(texts) <= 10 or any(map(_slack_text_fault, texts))
+    return True
+
+
+def _slack_text_fault(text: str) -> bool:
+    """Too long, or with a `<…>` that is no link, or an `&` that is no entity."""
+    tokens = re.findall(r"<[^>]*>", text)
+    plain = re.sub(r"<[^>]*>", "", text)
+    return (
+        not 0 < len(text.encode("utf-16-le")) // 2 <= 3000
+        or any(not re.fullmatch(r"<https?://[^|<>\s]+\|[^|<>\n]+>", token) for token in tokens)
+        or bool(re.search(r"[<>]|&(?!amp;|lt;|gt;)", plain))
+    )
+
+
+class Mastodon(Service):
+    """POST /api/v1/statuses (https://docs.joinmastodon.org/methods/statuses/#create)."""
+
+    token = "mastodon-test-token"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_key: dict[str, dict[str, Any]] = {}
+
+    def respond(self, request: Request) -> Answer:
+        if (request.method, request.path) != ("POST", "/api/v1/statuses"):
+            return as_json(404, error="Record not found")
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return as_json(401, error="The access token is invalid")
+        key = request.headers.get("idempotency-key", "")
+        if key in self.by_key:
+            return as_json(200, **self.by_key[key])
+        body = request.json()
+        if fault := self.fault(body):
+            return as_json(422, error=f"Validation failed: {fault}")
+        status = {"id": str(len(self.ledger.taken) + 1), "url": f"{self.url}/@feeder/1", **body}
+        if key:
+            self.by_key[key] = status
+        self.ledger.take({**status, "key": key})
+        return as_json(200, **status)
+
+    @staticmethod
+    def fault(body: dict[str, Any]) -> str:
+        status = body.get("status", "")
+        counted = regex.sub(r"https?://\S+", "x" * 23, status)
+        counted = regex.sub(r"@(\w+)@[\w.-]+", r"@\1", counted)
+        if not status.strip():
+            return "Text can't be blank"
+        if len(regex.findall(r"\X", counted)) > 500:
+            return "Text character limit of 500 exceeded"
+        if body.get("visibility", "public") not in ("public", "unlisted", "private", "direct"):
+            return "Visibility is not included in the list"
+        if not re.fullmatch(r"[a-z]{2,3}", body.get("language", "en")):
+            return "Language is invalid"
+        return ""
+
+
+class SignedWebhook(Service):
+    """A receiver of Standard Webhooks that checks the signature with the official verifier."""
+
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+
+    def respond(self, request: Request) -> Answer:
+        try:
+            event = Webhook(self.secret).verify(request.body, request.headers)
+        except WebhookVerificationError as error:
+            return Answer(status=401, body=str(error))
+        if len(request.body) > 20_000 or event.get("type") != "article.published":
+            return Answer(status=400, body="not an event of ours")
+        self.ids.append(request.headers["webhook-id"])
+        self.ledger.take(event)
+        return Answer(status=204)

@@ -1,0 +1,339 @@
+"""The commands, as an operator or a script runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+
+import pytest
+
+from feeder import __version__
+from tests import fakes
+from tests.worker import House
+
+CONSOLE = """
+[targets.console]
+kind = "console"
+backfill = 10
+"""
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path, CONSOLE)
+
+
+def tree(house: House) -> list[str]:
+    return sorted(path.relative_to(house.folder).as_posix() for path in house.folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "run",
+        "serve",
+        "once",
+        "check",
+        "preview",
+        "status",
+        "deliveries",
+        "retry",
+        "target",
+        "target test",
+        "target enable",
+    ],
+)
+def test_every_command_explains_itself(house, command):
+    done = house.feeder(*command.split(), "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage:" in done.stdout
+
+
+def test_the_version_is_told(house):
+    assert house.feeder("--version").stdout == f"feeder {__version__}\n"
+
+
+def test_once_publishes_and_delivers_and_a_second_time_does_nothing(house):
+    first = house.feeder("once")
+    second = house.feeder("once")
+
+    assert (first.returncode, first.stdout.count("■ ")) == (0, 5)
+    assert first.stderr.splitlines() == ["5 files read, 0 bad; 13 documents published", "console: 5 delivered"]
+    assert (second.returncode, second.stdout) == (0, "")
+    assert second.stderr.splitlines()[-1] == "console: nothing due"
+    assert len(house.public()) == 13
+
+
+def test_once_says_what_it_did_as_json(house):
+    told = json.loads(house.feeder("once", "--json").stdout)
+
+    assert told["files"] == {"read": 5, "gone": 0}
+    assert len(told["documents"]) == 13
+    assert [each["target"] for each in told["planned"]] == ["console"] * 5
+    assert told["targets"]["console"]["delivered"] == 5
+
+
+def test_a_dry_run_tells_and_changes_nothing(house):
+    before = tree(house)
+
+    done = house.feeder("once", "--dry-run")
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "5 files read, 0 bad; 13 documents would be published",
+        "console: 5 headlines would be sent",
+    ]
+    assert tree(house) == before
+
+
+def test_a_dry_run_over_a_store_tells_what_is_new_and_leaves_it_for_the_real_one(house):
+    house.feeder("once")
+    house.write_article("sixth", "A sixth article")
+
+    dry, real = house.feeder("once", "--dry-run", "--json"), house.feeder("once", "--json")
+
+    assert json.loads(dry.stdout)["planned"] == json.loads(real.stdout)["planned"]
+    assert json.loads(dry.stdout)["documents"] == json.loads(real.stdout)["documents"]
+
+
+def test_once_exits_with_1_when_an_article_needs_a_look_and_does_the_rest(house):
+    (house.seeds / "broken.md").write_text("no front matter")
+
+    done = house.feeder("once")
+
+    assert done.returncode == 1
+    assert "error: broken.md:1: no front matter" in done.stderr
+    assert done.stdout.count("■ ") == 5
+
+
+def test_check_is_content_with_the_seeds(house):
+    done = house.feeder("check")
+
+    assert (done.returncode, done.stdout) == (0, "5 articles, 1 targets; 0 errors, 0 warnings\n")
+
+
+def test_check_says_everything_that_is_wrong_at_once(house):
+    house.config.write_text(
+        'include_unpublished = true\nintervall = 5\n[targets.newsroom]\nkind = "slack"\n[targets.x]\nkind = "slak"\n'
+    )
+    (house.seeds / "broken.md").write_text("no front matter")
+    house.write_article("naive", "Naive", publishedDateTime="2023-01-01 10:00:00", titel="x")
+    house.write_article("future", "Future", publishedDateTime="2999-01-01T10:00:00Z")
+    house.write_article("double", "Double", webUrl="https://news.example.org/future")
+
+    done = house.feeder("check")
+
+    assert done.returncode == 1
+    said = done.stderr
+    assert "error: config/feeder.toml:2: intervall: unknown key; did you mean interval?" in said
+    assert "error: config/feeder.toml:3: targets.newsroom: needs either url" in said
+    assert "error: config/feeder.toml:6: targets.x.kind: 'slak' is no kind of target" in said
+    assert "error: seeds/broken.md:1: no front matter" in said
+    assert "warning: seeds/naive.md:3: publishedDateTime: '2023-01-01 10:00:00' has no time zone" in said
+    assert "warning: seeds/naive.md:6: titel: unknown key, not read; did you mean title?" in said
+    assert "warning: seeds/future.md: publishedDateTime is in the future: the article comes out on 2999-01-01" in said
+    assert "warning: seeds/future.md: is the same article as seeds/double.md" in said
+    assert re.search(r"4 errors, 4 warnings", done.stdout)
+
+
+def test_check_takes_warnings_for_errors_when_asked_to(house):
+    house.write_article("future", "Future", publishedDateTime="2999-01-01T10:00:00Z")
+
+    assert [house.feeder("check").returncode, house.feeder("check", "--strict").returncode] == [0, 1]
+
+
+def test_check_tells_a_script(house):
+    (house.seeds / "broken.md").write_text("no front matter")
+
+    (problem,) = json.loads(house.feeder("check", "--json").stdout)["problems"]
+
+    assert (problem["where"], problem["line"], problem["warning"]) == ("seeds/broken.md", 1, False)
+
+
+def test_check_finds_topics_that_no_article_has(house):
+    house.config.write_text('include_unpublished = true\n[targets.console]\nkind = "console"\ntopics = ["Al Ethics"]\n')
+
+    done = house.feeder("check")
+
+    assert (
+        "warning: targets.console.topics: no article has the topic 'Al Ethics'; did you mean 'AI Ethics'?"
+        in done.stderr
+    )
+
+
+def test_check_and_once_name_a_public_folder_that_cannot_be_written(house):
+    house.config.write_text(f'public = "config/feeder.toml/public"\n{CONSOLE}')
+
+    for command, code in (("check", 1), ("once", 2), ("run", 2)):
+        done = house.feeder(command)
+        assert done.returncode == code
+        assert (
+            "config/feeder.toml: is no folder, so documents cannot be written to config/feeder.toml/public"
+            in done.stderr
+        )
+        assert "Traceback" not in done.stderr
+
+
+def test_a_missing_folder_of_articles_is_named(house):
+    house.seeds.rename(house.folder / "elsewhere")
+
+    for command in ("once", "run", "check"):
+        assert "seeds: there is no such folder of articles" in house.feeder(command).stderr
+
+
+def test_wrong_settings_stop_a_command_with_2_and_no_traceback(house):
+    house.config.write_text('interval = "soon"\n')
+
+    done = house.feeder("status")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: config/feeder.toml:1: interval: 'soon'")
+
+
+def test_a_port_in_use_stops_the_worker_with_2(house):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command in (["run", "--serve"], ["serve"]):
+            done = house.feeder(*command, "--port", port)
+            assert done.returncode == 2
+            assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
+
+
+def test_a_second_worker_ends_at_once_and_says_who_holds_the_store(house):
+    with house.worker() as worker:
+        for command in ("run", "once"):
+            done = house.feeder(command)
+            assert done.returncode == 2
+            assert f"in use by process {worker.process.pid} on" in done.stderr
+
+
+def test_preview_prints_the_exact_payload_and_sends_nothing(tmp_path):
+    with fakes.serving(fakes.Slack()) as slack:
+        house = House(
+            tmp_path,
+            '[targets.newsroom]\nkind = "slack"\nbackfill = 9\n',
+            FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path,
+        )
+        done = house.feeder("preview", str(house.seed("bad-timing")), "--target", "newsroom")
+        assert slack.ledger.taken == []
+        house.feeder("once")
+
+    shown = json.loads(done.stdout)
+    assert (shown["method"], shown["url"]) == ("POST", "[secret]")
+    assert shown["body"] == slack.ledger.taken[1]
+    assert fakes.Slack.path not in done.stdout
+
+
+def test_preview_names_a_missing_article_and_a_missing_target(house):
+    assert "nowhere.md: there is no such file" in house.feeder("preview", "nowhere.md", "-t", "console").stderr
+    done = house.feeder("preview", str(house.seed("bad-timing")), "-t", "newsroom")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: newsroom: no target has this name; the settings have: console\n",
+    )
+
+
+def test_target_test_sends_one_message_now(tmp_path):
+    with fakes.serving(fakes.Mastodon()) as mastodon:
+        house = House(
+            tmp_path,
+            f'[targets.fedi]\nkind = "mastodon"\nurl = "{mastodon.url}"\n',
+            FEEDER_TARGETS__FEDI__TOKEN="wrong",
+        )
+        refused = house.feeder("target", "test", "fedi")
+        house.env["FEEDER_TARGETS__FEDI__TOKEN"] = fakes.Mastodon.token
+        done = house.feeder("target", "test", "fedi")
+
+    assert (refused.returncode, refused.stderr) == (1, "fedi: gone (401 The access token is invalid)\n")
+    assert (done.returncode, len(mastodon.ledger.taken)) == (0, 1)
+    assert "test message from feeder" in mastodon.ledger.taken[0]["status"]
+
+
+def test_status_and_deliveries_tell_what_there_is(house):
+    (house.seeds / "broken.md").write_text("no front matter")
+    assert json.loads(house.feeder("status", "--json").stdout)["last_pass"] is None
+    house.feeder("once")
+
+    found = json.loads(house.feeder("status", "--json").stdout)
+    assert (found["articles"]["published"], found["articles"]["bad"][0]["file"]) == (5, "broken.md")
+    assert found["feeds"] == ["ai", "ai-ethics", "all", "machine-learning"]
+    assert found["targets"]["console"]["deliveries"]["delivered"] == 5
+    assert found["last_pass"]["files"] == 6
+
+    shown = house.feeder("status").stdout
+    assert "5 published, 1 bad" in shown
+    assert re.search(r"^console\tconsole\t0\t0\t5\t0\t0$", shown, re.MULTILINE)
+
+    listed = json.loads(house.feeder("deliveries", "--json").stdout)
+    assert [each["state"] for each in listed] == ["delivered"] * 5
+    assert json.loads(house.feeder("deliveries", "--state", "dead", "--json").stdout) == []
+    assert len(house.feeder("deliveries", "--limit", "2").stdout.splitlines()) == 3
+
+
+def test_retry_makes_a_dead_letter_due_again(tmp_path):
+    with fakes.serving(fakes.Slack()) as slack:
+        house = House(
+            tmp_path,
+            '[targets.newsroom]\nkind = "slack"\nbackfill = 1\n',
+            FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path,
+        )
+        slack.next_answers = [fakes.Answer(status=400, body="invalid_payload")]
+        first = house.feeder("once")
+        (dead,) = json.loads(house.feeder("deliveries", "--state", "dead", "--json").stdout)
+        retried = house.feeder("retry", dead["id"][:8])
+        second = house.feeder("once")
+        again = house.feeder("retry", dead["id"])
+
+    assert (first.returncode, dead["last_error"]) == (1, "400 invalid_payload")
+    assert (retried.returncode, second.returncode, len(slack.ledger.taken)) == (0, 0, 1)
+    assert (again.returncode, again.stderr) == (
+        2,
+        f"error: {dead['id']}: is delivered; there is nothing to try again\n",
+    )
+
+
+def test_retry_names_an_id_that_is_not_there_or_not_enough(house):
+    house.feeder("once")
+
+    assert "zz: no delivery has an id that begins so" in house.feeder("retry", "zz").stderr
+    assert "several deliveries have ids that begin so" in house.feeder("retry", "").stderr
+
+
+def test_target_enable_sends_what_waited(tmp_path):
+    with fakes.serving(fakes.Mastodon()) as mastodon:
+        house = House(
+            tmp_path,
+            f'[targets.fedi]\nkind = "mastodon"\nurl = "{mastodon.url}"\nbackfill = 5\n',
+            FEEDER_TARGETS__FEDI__TOKEN="wrong",
+        )
+        house.feeder("once")
+        assert (
+            json.loads(house.feeder("status", "--json").stdout)["targets"]["fedi"]["off"]
+            == "401 The access token is invalid"
+        )
+        house.env["FEEDER_TARGETS__FEDI__TOKEN"] = fakes.Mastodon.token
+
+        house.feeder("target", "enable", "fedi")
+        house.feeder("once")
+
+    assert len(mastodon.ledger.taken) == 5
+
+
+def test_serve_alone_serves_what_a_worker_published(house):
+    house.feeder("once")
+
+    with house.worker("serve", "--port", "0") as web:
+        assert web.get("feeds/ai.rss").content == house.public()["feeds/ai.rss"]
+        assert web.stop() == 0
+
+
+def test_settings_may_be_elsewhere(house):
+    house.config.rename(house.folder / "mine.toml")
+
+    done = house.feeder("--config", "mine.toml", "once")
+
+    assert done.stdout.count("■ ") == 5
+    assert house.feeder("--config", "none.toml", "status").stderr.startswith("error: none.toml: cannot be read")

@@ -1,0 +1,466 @@
+"""Passes over real folders and real SQLite files, with a clock that the test holds."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import feedparser
+import pytest
+
+from feeder.errors import FolderError
+from feeder.models import Delivery, Rules, Site, State
+from feeder.pipeline import Pipeline, Report
+from feeder.selection import feeds_of
+from feeder.store import Store, catalog, deliveries, documents, open_store
+from tests.worker import SEEDS
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SITE = Site(title="Feeder", base_url="https://feeds.example.org", language="en", id_authority="example.org,2026")
+
+
+@dataclass
+class House:
+    """A pipeline over folders of its own."""
+
+    folder: Path
+    store: Store
+    targets: list[Rules] = field(default_factory=list)
+    time: datetime = START
+    site: Site = SITE
+    include_drafts: bool = True
+    stopped: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
+        self.source, self.public = self.folder / "articles", self.folder / "public"
+        self.source.mkdir(exist_ok=True)
+
+    def pipeline(self) -> Pipeline:
+        return Pipeline(
+            store=self.store,
+            site=self.site,
+            source=self.source,
+            public=self.public,
+            targets=self.targets,
+            now=lambda: self.time,
+            include_drafts=self.include_drafts,
+            stopped=self.stopped,
+        )
+
+    def run(self, *paths: str) -> Report:
+        self.time += timedelta(minutes=1)
+        house = self.pipeline()
+        house.prepare()
+        return house.run(paths or None)
+
+    def settle(self) -> None:
+        """Let every file grow old enough for its stamp to be trusted."""
+        self.time = max(self.time, datetime.now(UTC)) + timedelta(days=1)
+        self.run()
+
+    def write(self, name: str, **keys: str) -> Path:
+        front_matter = {
+            "title": f"Title of {name}",
+            "publishedDateTime": "2025-06-01T10:00:00Z",
+            "webUrl": f"https://news.example.org/{name}",
+            "topics": "[AI]",
+            **keys,
+        }
+        path = self.source / f"{name}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("---\n" + "".join(f"{key}: {value}\n" for key, value in front_matter.items()) + "---\n")
+        return path
+
+    def titles(self, feed: str = "all") -> list[str]:
+        path = self.public / "feeds" / f"{feed}.rss"
+        return [entry.title for entry in feedparser.parse(path.read_bytes()).entries] if path.exists() else []
+
+    def outbox(self) -> list[Delivery]:
+        with self.store.read() as connection:
+            return deliveries.find(connection)
+
+    def told(self, target: str) -> list[str]:
+        with self.store.read() as connection:
+            found = deliveries.find(connection, target=target)
+            return [
+                catalog.article(connection, each.article).title.removeprefix("Title of ") for each in reversed(found)
+            ]
+
+
+@pytest.fixture
+def house(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/feeder.db")
+    yield House(tmp_path, store)
+    store.close()
+
+
+def test_the_seeds_make_four_feeds(house):
+    shutil.copytree(SEEDS, house.source, dirs_exist_ok=True)
+
+    report = house.run()
+
+    assert (report.changed, report.problems) == (5, ())
+    assert {name: len(house.titles(name)) for name in ("all", "ai", "ai-ethics", "machine-learning")} == {
+        "all": 5,
+        "ai": 5,
+        "ai-ethics": 1,
+        "machine-learning": 1,
+    }
+    assert sorted(path.name for path in (house.public / "feeds").iterdir()) == sorted(
+        f"{name}.{extension}"
+        for name in ("all", "ai", "ai-ethics", "machine-learning")
+        for extension in ("rss", "atom", "json")
+    )
+
+
+def test_an_idle_pass_reads_and_writes_nothing(house):
+    house.write("one")
+    house.settle()
+
+    assert house.run() == Report()
+
+
+def test_a_file_that_just_changed_is_read_once_more(house):
+    house.time = datetime.now(UTC) - timedelta(minutes=1)
+    house.write("one")
+    house.run()
+
+    assert house.run().changed == 1
+
+
+def test_one_new_article_touches_the_documents_of_its_own_topics_alone(house):
+    house.write("one", topics="[AI]")
+    house.write("two", topics="[Space]")
+    house.run()
+    house.write("three", topics="[Space]")
+
+    assert house.run("three.md").documents == (
+        *(f"feeds/all.{extension}" for extension in ("rss", "atom", "json")),
+        *(f"feeds/space.{extension}" for extension in ("rss", "atom", "json")),
+        "index.html",
+    )
+
+
+def test_two_files_with_one_url_are_one_entry_and_the_newer_speaks(house):
+    house.write("one", webUrl="https://a.example/story")
+    house.write("two", webUrl="https://A.example/story/?utm_source=x#top", publishedDateTime="2025-06-02T10:00:00Z")
+
+    house.run()
+    assert house.titles() == ["Title of two"]
+
+    (house.source / "two.md").unlink()
+    house.run()
+    assert house.titles() == ["Title of one"]
+
+    house.write("two", webUrl="https://a.example/story", publishedDateTime="2025-05-02T10:00:00Z")
+    house.run()
+    assert house.titles() == ["Title of one"]
+
+
+def test_the_entry_of_an_article_keeps_its_id_when_another_file_speaks_for_it(house):
+    house.write("one", webUrl="https://a.example/story")
+    house.run()
+    first = feedparser.parse((house.public / "feeds/all.atom").read_bytes()).entries[0]
+    house.write("two", webUrl="https://a.example/story", publishedDateTime="2025-06-02T10:00:00Z")
+    house.run()
+
+    assert feedparser.parse((house.public / "feeds/all.atom").read_bytes()).entries[0].id == first.id
+
+
+def test_entries_stand_newest_first_and_the_limit_holds(house):
+    house.site = replace(SITE, limit=2)
+    for day in (3, 1, 4, 2):
+        house.write(f"day-{day}", publishedDateTime=f"2025-06-0{day}T10:00:00Z")
+
+    house.run()
+
+    assert house.titles("ai") == ["Title of day-4", "Title of day-3"]
+
+
+def test_a_deleted_file_leaves_its_feeds_and_an_empty_topic_its_documents(house):
+    house.write("one", topics="[AI, Rare]")
+    house.write("two")
+    house.run()
+    (house.source / "one.md").unlink()
+
+    report = house.run()
+
+    assert report.gone == 1
+    assert house.titles("ai") == ["Title of two"]
+    assert not list((house.public / "feeds").glob("rare.*"))
+    with house.store.read() as connection:
+        assert documents.get(connection, "feeds/rare.rss") is None
+
+
+def test_an_article_that_comes_back_is_not_told_again(house):
+    house.targets = [Rules(target="t")]
+    house.run()
+    path = house.write("one")
+    text = path.read_text()
+    house.run()
+    path.unlink()
+    house.run()
+
+    path.write_text(text)
+    report = house.run()
+
+    assert house.titles() == ["Title of one"]
+    assert report.planned == ()
+    assert house.told("t") == ["one"]
+
+
+def test_a_moved_file_leaves_every_document_as_it_is(house):
+    path = house.write("one")
+    house.write("two")
+    house.settle()
+    (house.source / "deep").mkdir()
+    path.rename(house.source / "deep" / "renamed.txt")
+
+    report = house.run()
+
+    assert (report.changed, report.gone, report.documents) == (1, 1, ())
+
+
+def test_a_change_that_a_reader_sees_moves_updated_and_nothing_else(house):
+    house.write("one")
+    house.run()
+    before = feedparser.parse((house.public / "feeds/all.atom").read_bytes()).entries[0]
+    house.write("one", title="Corrected", quality="7")
+    house.run()
+    after = feedparser.parse((house.public / "feeds/all.atom").read_bytes()).entries[0]
+
+    assert (after.title, after.id, after.published) == ("Corrected", before.id, before.published)
+    assert (before.updated, after.updated) == ("2025-06-01T10:00:00+00:00", "2026-01-01T12:02:00+00:00")
+
+
+def test_a_change_that_no_reader_sees_is_kept_without_moving_updated(house):
+    house.write("one", quality="7", heat="1")
+    house.run()
+    house.write("one", quality="8", heat="2", secured='"blob"')
+
+    assert house.run().documents == ()
+    with house.store.read() as connection:
+        (entry,) = catalog.feed_entries(connection, "all", 10, house.time)
+    assert (entry.article.quality, entry.updated) == (8, entry.article.published)
+
+
+def test_a_retagged_article_moves_between_feeds(house):
+    house.write("one", topics="[AI]")
+    house.run()
+    house.write("one", topics="[Space]")
+    house.run()
+
+    assert (house.titles("ai"), house.titles("space")) == ([], ["Title of one"])
+
+
+def test_a_bad_file_is_reported_and_its_last_good_version_stays(house):
+    path = house.write("one")
+    house.write("two")
+    house.run()
+    path.write_text("---\ntitle: half writ")
+
+    (problem,) = house.run().problems
+
+    assert (problem.where, problem.line) == ("one.md", 1)
+    assert sorted(house.titles()) == ["Title of one", "Title of two"]
+    with house.store.read() as connection:
+        assert [found.where for found in catalog.problems(connection)] == ["one.md"]
+
+    house.write("one", title="Whole again")
+    assert house.run().problems == ()
+    assert sorted(house.titles()) == ["Title of two", "Whole again"]
+
+
+def test_drafts_stay_in_unless_the_setting_lets_them_out(house):
+    house.include_drafts = False
+    house.write("one", published="false")
+    house.write("two", published="true")
+    house.run()
+    assert house.titles() == ["Title of two"]
+
+    house.include_drafts = True
+    house.run()
+    assert sorted(house.titles()) == ["Title of one", "Title of two"]
+
+
+def test_an_embargoed_article_comes_out_and_is_told_when_its_time_comes(house):
+    house.targets = [Rules(target="t")]
+    house.run()
+    house.write("later", publishedDateTime="2026-01-01T13:00:00Z")
+    house.run()
+    assert (house.titles(), house.told("t")) == ([], [])
+
+    house.time = datetime(2026, 1, 1, 13, tzinfo=UTC)
+    report = house.run()
+
+    assert (report.changed, house.titles("ai"), house.told("t")) == (1, ["Title of later"], ["later"])
+
+
+def test_the_topics_of_a_rule_say_which_articles_a_target_is_told(house):
+    house.targets = [Rules(target="ai", feeds=feeds_of(["ai", "Space"])), Rules(target="everything")]
+    house.run()
+    house.write("one", topics="[AI]")
+    house.write("two", topics="[Cooking]", publishedDateTime="2025-06-02T10:00:00Z")
+    house.write("three", topics="[Space]", publishedDateTime="2025-06-03T10:00:00Z")
+
+    house.run()
+
+    assert (house.told("ai"), house.told("everything")) == (["one", "three"], ["one", "two", "three"])
+
+
+def test_a_new_target_adopts_what_is_there(house):
+    for day in (1, 2, 3):
+        house.write(f"day-{day}", publishedDateTime=f"2025-06-0{day}T10:00:00Z")
+    house.targets = [Rules(target="quiet"), Rules(target="newcomer", backfill=2)]
+    house.run()
+    assert (house.told("quiet"), house.told("newcomer")) == ([], ["day-2", "day-3"])
+
+    house.write("day-4", publishedDateTime="2025-06-04T10:00:00Z")
+    house.targets.append(Rules(target="late", backfill=1))
+    house.run()
+    assert (house.told("quiet"), house.told("newcomer"), house.told("late")) == (
+        ["day-4"],
+        ["day-2", "day-3", "day-4"],
+        ["day-4"],
+    )
+
+
+def test_a_lost_database_floods_nobody(house, tmp_path):
+    house.targets = [Rules(target="t")]
+    house.run()
+    house.write("one")
+    house.run()
+    again = open_store(f"sqlite:///{tmp_path}/new.db")
+    fresh = House(tmp_path, again, targets=house.targets)
+
+    fresh.run()
+
+    assert (fresh.told("t"), fresh.titles()) == ([], ["Title of one"])
+    again.close()
+
+
+def test_a_pass_that_is_stopped_half_way_plans_nothing_and_the_next_one_adopts_all(house):
+    for number in range(4):
+        house.write(f"number-{number}")
+    house.targets = [Rules(target="t")]
+    asked = iter([False, False, True, True, True, True])
+    house.stopped = lambda: next(asked, True)
+    house.run()
+
+    house.stopped = lambda: False
+    house.run()
+
+    assert (house.told("t"), len(house.titles())) == ([], 4)
+
+
+def test_the_same_articles_make_the_same_bytes_in_another_house(house, tmp_path):
+    shutil.copytree(SEEDS, house.source, dirs_exist_ok=True)
+    house.run()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    store = open_store(f"sqlite:///{elsewhere}/feeder.db")
+    other = House(elsewhere, store, time=START + timedelta(days=400))
+    shutil.copytree(SEEDS, other.source / "deeper", dirs_exist_ok=True)
+    other.run()
+    store.close()
+
+    def published(house: House) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in house.public.rglob("*") if path.is_file()}
+
+    assert published(other) == published(house)
+
+
+def test_other_settings_build_the_documents_again(house):
+    house.write("one")
+    house.run()
+    house.site = replace(SITE, title="Renamed")
+
+    report = house.run()
+
+    assert "feeds/all.rss" in report.documents
+    assert b"Renamed" in (house.public / "feeds/all.rss").read_bytes()
+
+
+def test_a_start_writes_the_documents_that_somebody_removed_and_sweeps_half_written_ones(house):
+    house.write("one")
+    house.run()
+    before = (house.public / "feeds/ai.rss").read_bytes()
+    (house.public / "feeds/ai.rss").unlink()
+    (house.public / "feeds/.ai.rss.part").write_text("half")
+
+    house.run()
+
+    assert (house.public / "feeds/ai.rss").read_bytes() == before
+    assert not (house.public / "feeds/.ai.rss.part").exists()
+
+
+def test_a_feed_that_a_crash_left_stale_is_built_by_the_next_pass(house):
+    house.write("one")
+    house.run()
+    with house.store.write() as connection:
+        documents.remove(connection, ["feeds/ai.rss"])
+        catalog.mark_stale(connection, {"ai": "AI"})
+
+    assert house.run().documents == ("feeds/ai.rss",)
+
+
+def test_last_modified_moves_forward_by_a_second_with_every_change_even_when_the_clock_does_not(house):
+    house.write("one")
+    house.run()
+
+    def modified() -> datetime:
+        with house.store.read() as connection:
+            return documents.get(connection, "feeds/all.rss").modified
+
+    first = modified()
+    house.time = START - timedelta(days=1)
+    house.write("one", title="Corrected")
+    house.run()
+
+    assert modified() == first + timedelta(seconds=1)
+
+
+def test_a_missing_folder_is_an_error_and_nothing_is_gone(house):
+    house.write("one")
+    house.run()
+    house.source.rename(house.folder / "away")
+
+    with pytest.raises(FolderError, match=re.escape(f"{house.source}: the folder of articles cannot be read")):
+        house.run()
+
+    (house.folder / "away").rename(house.source)
+    house.run()
+    assert house.titles() == ["Title of one"]
+
+
+def test_deliveries_wait_in_the_outbox_in_order_of_publication(house):
+    house.targets = [Rules(target="t")]
+    house.run()
+    for day in (2, 1):
+        house.write(f"day-{day}", publishedDateTime=f"2025-06-0{day}T10:00:00Z")
+    house.run()
+
+    with house.store.read() as connection:
+        first = deliveries.next_pending(connection, "t", house.time)
+    assert first == house.outbox()[-1]
+    assert {delivery.state for delivery in house.outbox()} == {State.PENDING}
+
+
+def test_the_delivery_of_an_article_that_is_gone_waits_until_it_is_back(house):
+    house.targets = [Rules(target="t")]
+    house.run()
+    path = house.write("one")
+    house.run()
+    path.rename(house.folder / "away.md")
+    house.run()
+    with house.store.read() as connection:
+        assert deliveries.next_pending(connection, "t", house.time) is None
+
+    (house.folder / "away.md").rename(path)
+    house.run()
+    with house.store.read() as connection:
+        assert deliveries.next_pending(connection, "t", house.time) is not None

@@ -1,0 +1,191 @@
+"""The store as a file: opening, migrating, refusing, locking."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+import feeder.store
+from feeder.errors import StoreError, StoreInUse, StoreTooNew
+from feeder.store import copied_store, fact, open_store, set_fact, tables
+from feeder.store.lock import only_worker
+
+MIGRATIONS = Path(feeder.store.__file__).parent / "migrations" / "versions"
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/deep/feeder.db"
+
+
+def test_a_new_store_is_made_with_its_folders_and_all_tables(url):
+    store = open_store(url)
+
+    with store.read() as connection:
+        assert set(sa.inspect(connection).get_table_names()) == {*tables.metadata.tables, "alembic_version"}
+    store.close()
+
+
+def test_the_migrations_lead_to_the_tables_that_the_code_knows(url):
+    store = open_store(url)
+
+    with store.read() as connection:
+        assert (
+            compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), tables.metadata) == []
+        )
+    store.close()
+
+
+def test_the_schema_is_the_newest_migration():
+    assert max(path.name.split("_")[0] for path in MIGRATIONS.glob("[0-9]*.py")) == feeder.store.SCHEMA
+
+
+def test_what_is_written_is_there_after_opening_again(url):
+    store = open_store(url)
+    with store.write() as connection:
+        set_fact(connection, "name", "one")
+        set_fact(connection, "name", "two")
+    store.close()
+
+    again = open_store(url)
+    with again.read() as connection:
+        assert (fact(connection, "name"), fact(connection, "other")) == ("two", None)
+    again.close()
+
+
+def test_a_transaction_that_raises_leaves_nothing(url):
+    store = open_store(url)
+
+    def break_off() -> None:
+        with store.write() as connection:
+            set_fact(connection, "name", "one")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+
+    with store.read() as connection:
+        assert fact(connection, "name") is None
+    store.close()
+
+
+def test_every_commit_is_brought_to_the_disk(url):
+    store = open_store(url)
+
+    with store.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    store.close()
+
+
+def test_a_store_of_a_newer_feeder_is_refused_and_left_as_it_is(url, tmp_path):
+    open_store(url).close()
+    path = tmp_path / "deep" / "feeder.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    before = path.read_bytes()
+
+    with pytest.raises(StoreTooNew, match=r"written by a newer feeder.*version 9999.*knows 0001.*database_url"):
+        open_store(url)
+
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "notes.db"
+    path.write_text("these are my notes, not a database at all\n" * 50)
+
+    with pytest.raises(
+        StoreError, match=r"notes\.db: cannot be used as a database: file is not a database.*database_url"
+    ):
+        open_store(f"sqlite:///{path}")
+
+    assert path.read_text().startswith("these are my notes")
+
+
+def test_another_programs_database_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE songs (name TEXT)")
+    connection.close()
+
+    with pytest.raises(StoreError, match=r"other\.db: holds another program's tables"):
+        open_store(f"sqlite:///{tmp_path}/other.db")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreError, match=r"file/deep: cannot be made: Not a directory \(setting: database_url\)"):
+        open_store(f"sqlite:///{tmp_path}/file/deep/feeder.db")
+
+
+def test_a_copy_holds_what_the_store_holds_and_gives_nothing_back(url):
+    store = open_store(url)
+    with store.write() as connection:
+        set_fact(connection, "name", "here")
+
+    copy = copied_store(url)
+    with copy.write() as connection:
+        assert fact(connection, "name") == "here"
+        set_fact(connection, "name", "there")
+
+    with store.read() as connection:
+        assert fact(connection, "name") == "here"
+    copy.close()
+    store.close()
+
+
+def test_a_copy_of_a_store_that_is_not_there_makes_none(url, tmp_path):
+    copied_store(url).close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def hold(url, ready, release):
+    with only_worker(url):
+        ready.set()
+        release.wait()
+
+
+def test_a_second_worker_meets_the_lock_at_once_and_learns_who_holds_it(url):
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    holder = context.Process(target=hold, args=(url, ready, release))
+    holder.start()
+    ready.wait()
+
+    with (
+        pytest.raises(StoreInUse, match=rf"in use by process {holder.pid} on .*; stop that worker first"),
+        only_worker(url),
+    ):
+        pass
+
+    holder.kill()
+    holder.join()
+    with only_worker(url):
+        assert str(os.getpid()) in Path(f"{sa.make_url(url).database}.lock").read_text()
+
+
+@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(9998, 1, 1)))  # noqa: DTZ001 - Hypothesis wants bounds without a zone
+def test_a_moment_comes_back_as_it_went(moment):
+    kind, aware = tables.Moment(), moment.replace(tzinfo=UTC)
+
+    assert kind.process_result_value(kind.process_bind_param(aware, None), None) == aware
+
+
+def test_moments_sort_like_their_numbers():
+    kind, early = tables.Moment(), datetime(1969, 12, 31, tzinfo=UTC)
+
+    assert kind.process_bind_param(early, None) < kind.process_bind_param(early + timedelta(microseconds=1), None) < 0
