@@ -219,6 +219,7 @@ class _Worker:
 
     def __init__(self, loaded: Loaded, store: Store) -> None:
         self._loaded, self._store = loaded, store
+        self._root = loaded.settings.source.resolve()
         self._stop: asyncio.Event
         self._wanted: asyncio.Event
         self._paths: set[str] | None = None  # what the next pass looks at; None: everything
@@ -240,6 +241,7 @@ class _Worker:
                 self._lanes = _lanes(self._loaded, self._store, http, threads)
                 self._want_all()
                 clock.start()
+                # The watch first: what lands during the first pass is seen by one of the two.
                 parts: list[Awaitable[None]] = [
                     self._watch(),
                     self._pass(passes),
@@ -290,7 +292,7 @@ class _Worker:
     async def _watch(self) -> None:
         """Ask for a pass whenever a file lands. Without a watch, the interval remains."""
         try:
-            async for paths in watch.changes(self._loaded.settings.source, self._stop):
+            async for paths in watch.changes(self._root, self._stop):
                 if paths is None:
                     self._want_all()
                 else:

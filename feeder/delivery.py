@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import httpx
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import __version__, outbox, selection
 from feeder.models import Article, Delivery, Headline, Outcome, State
@@ -59,6 +60,8 @@ async def attempt(
         request = next(steps)
         while True:
             request.headers.setdefault("user-agent", USER_AGENT)
+            if target.replay is None:  # a kept connection that the service drops would leave the message in doubt
+                request.headers["connection"] = "close"
             target.sign(request, now())
             request = steps.send(await _exchange(http, request))
     except StopIteration as end:
@@ -132,8 +135,12 @@ class Lane:
         """Deliver until `stop` is set, and end what is being sent then."""
         while not stop.is_set():
             self.wake.clear()
-            if await self.deliver_next() is None:
-                await _first(stop.wait(), self.wake.wait(), within=await self._pause())
+            try:
+                pause = 0.0 if await self.deliver_next() else await self._pause()
+            except SQLAlchemyError as error:
+                pause = await self._after_failure(error)
+            if pause:
+                await _first(stop.wait(), self.wake.wait(), within=pause)
 
     async def drain(self, stop: asyncio.Event) -> Tally:
         """Deliver what is due now, and no more."""
@@ -197,6 +204,13 @@ class Lane:
             about.warning("delivery.retry", reason=outcome.reason, at=delivery.next_at.isoformat(timespec="seconds"))
         else:
             about.error(f"delivery.{delivery.state}", reason=outcome.reason, way_out=f"feeder retry {delivery.id[:12]}")
+
+    async def _after_failure(self, error: SQLAlchemyError) -> float:
+        """The store failed. What was being sent is in doubt like after a crash; how long to wait before going on."""
+        log.error("store.failed", target=self.name, reason=str(getattr(error, "orig", None) or error))
+        with suppress(SQLAlchemyError):
+            await self._in_thread(self.recover)
+        return _LOOK_AGAIN
 
     async def _pause(self) -> float:
         due = await self._in_thread(self._next_due)

@@ -21,6 +21,7 @@ class Image:
     width: int | None = None  # pixels
     height: int | None = None
     title: str = ""
+    cached: bool = False  # the wild's `isCached`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +41,12 @@ class RelatedLink:
     url: str
     excerpt: str = ""
     published: datetime | None = None
+    type: str = "article"
+    quality: int | None = None
     provider: Provider | None = None
+    images: tuple[Image, ...] = ()
+    amp_url: str = ""
+    cdn_amp_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +68,13 @@ class Article:
     source_url: str = ""  # the page it was found at (rel="via")
     excerpt: str = ""  # plain text
     content: str = ""  # sanitised HTML of the Markdown body
+    category: str = ""
     type: str = "article"  # article or video
     language: str = ""  # RFC 5646 tag, empty for the site's
     quality: int | None = None
+    heat: int | None = None  # changes all day
+    amp_url: str = ""
+    cdn_amp_url: str = ""
     provider: Provider | None = None
     topics: tuple[Topic, ...] = ()
     images: tuple[Image, ...] = ()

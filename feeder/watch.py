@@ -14,12 +14,12 @@ _GATHER_MS = 20  # changes that come this close together come as one
 _GATHER_AT_MOST_MS = 200
 
 
-async def changes(folder: Path, stop: asyncio.Event) -> AsyncIterator[frozenset[str] | None]:
-    """The article files that changed, relative to `folder`; None when only a look through all of it will tell.
+async def changes(root: Path, stop: asyncio.Event) -> AsyncIterator[frozenset[str] | None]:
+    """The article files that changed, relative to `root`; None when only a look through all of it will tell.
 
-    Ends when `stop` is set. Raises OSError or RuntimeError when the folder cannot be watched.
+    `root` is a resolved path. The watch stands when this first waits, and ends when `stop` is set. Raises OSError or
+    RuntimeError when the folder cannot be watched.
     """
-    root = await asyncio.to_thread(folder.resolve)
     # No filter of watchfiles' own: it leaves out folders called node_modules or venv, which are as good as others here.
     watcher = awatch(
         root,

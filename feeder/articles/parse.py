@@ -22,10 +22,10 @@ from feeder.models import Article, Image, Provider, RelatedLink, Topic
 
 TYPES = ("article", "video")
 READ = (
-    "id title excerpt publishedDateTime originalUrl webUrl type language quality published provider topics images related"
+    "id title excerpt publishedDateTime originalUrl webUrl ampWebUrl cdnAmpWebUrl category type language quality heat "
+    "published provider topics images related"
 ).split()
-# Keys that the wild's articles carry and feeder has no use for.
-LEFT_ALONE = "ampWebUrl cdnAmpWebUrl category featuredContent heat isCached layout secured slug tags".split()
+LEFT_ALONE = ("featuredContent", "layout", "secured")  # what articles carry and nobody may be shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,9 +110,13 @@ def _article(reader: _Reader) -> Article | None:
         source_url=source_url,
         excerpt=_text(meta, "excerpt", reader),
         content=markdown.to_html(body, url),
+        category=_text(meta, "category", reader),
         type=_type(meta, reader),
         language=_text(meta, "language", reader),
         quality=_whole(meta, "quality", reader),
+        heat=_whole(meta, "heat", reader),
+        amp_url=_soft_link(meta, "ampWebUrl", (), reader),
+        cdn_amp_url=_soft_link(meta, "cdnAmpWebUrl", (), reader),
         provider=_provider(meta, (), reader),
         topics=topics,
         images=_images(meta, (), reader),
@@ -228,11 +232,11 @@ def _whole(meta: Mapping[str, Any], key: str, reader: _Reader, *, path: KeyPath 
     return None
 
 
-def _type(meta: Mapping[str, Any], reader: _Reader) -> str:
+def _type(meta: Mapping[str, Any], reader: _Reader, *, path: KeyPath = ()) -> str:
     value = meta.get("type")
     if value is None or value in TYPES:
         return value or TYPES[0]
-    reader.poor(("type",), f"{_shown(value)} is not one of {', '.join(TYPES)}; read as {TYPES[0]}")
+    reader.poor((*path, "type"), f"{_shown(value)} is not one of {', '.join(TYPES)}; read as {TYPES[0]}")
     return TYPES[0]
 
 
@@ -281,7 +285,8 @@ def _images(meta: Mapping[str, Any], path: KeyPath, reader: _Reader) -> tuple[Im
             reader.poor(within, f"{_shown(value)} is not an image; write - url: https://…")
         elif url := _soft_link(value, "url", within, reader):
             width, height = (_size(_whole(value, side, reader, path=within)) for side in ("width", "height"))
-            images.append(Image(url=url, width=width, height=height, title=_text(value, "title", reader, path=within)))
+            title, cached = _text(value, "title", reader, path=within), value.get("isCached") is True
+            images.append(Image(url=url, width=width, height=height, title=title, cached=cached))
     return tuple(images)
 
 
@@ -318,7 +323,12 @@ def _related_link(value: Mapping[str, Any], path: KeyPath, reader: _Reader, *, t
         url=url,
         excerpt=_text(value, "excerpt", reader, path=path),
         published=_utc(moment) if moment else None,
+        type=_type(value, reader, path=path),
+        quality=_whole(value, "quality", reader, path=path),
         provider=_provider(value, path, reader),
+        images=_images(value, path, reader),
+        amp_url=_soft_link(value, "ampWebUrl", path, reader),
+        cdn_amp_url=_soft_link(value, "cdnAmpWebUrl", path, reader),
     )
 
 

@@ -18,6 +18,7 @@ from feeder.models import ALL, Article, Entry, News, Topic
 from feeder.store.tables import articles, entries, feeds, files
 
 _MANY = 500  # keys in one IN (…): well under every database's limit
+_UNSEEN: dict[str, Any] = {"quality": None, "amp_url": "", "cdn_amp_url": ""}  # of articles and related links
 _SECOND = timedelta(seconds=1)
 
 
@@ -327,8 +328,17 @@ def _article(text: str) -> Article:
 
 
 def _visible(article: Article) -> str:
-    """A digest of what a reader sees. `quality` only ranks, and a draft's state is not part of its text."""
-    return hashlib.sha256(_json(replace(article, quality=None, draft=False)).encode()).hexdigest()[:32]
+    """A digest of what a reader sees: title, excerpt, body, links, dates, provider, topics, images, related."""
+    seen = replace(
+        article,
+        **_UNSEEN,
+        category="",
+        heat=None,
+        draft=False,
+        images=tuple(replace(image, cached=False) for image in article.images),
+        related=tuple(replace(link, **_UNSEEN, images=()) for link in article.related),
+    )
+    return hashlib.sha256(_json(seen).encode()).hexdigest()[:32]
 
 
 # --- many keys at once ----------------------------------------------------------------------------------------------------

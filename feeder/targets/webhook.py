@@ -84,6 +84,8 @@ def _event(headline: Headline, related: list[RelatedLink]) -> dict[str, Any]:
             "excerpt": text.shorten(article.excerpt, _EXCERPT),
             "published": _moment(article.published),
             "type": article.type,
+            "category": article.category or None,
+            "quality": article.quality,
             "language": headline.language or None,
             "provider": _provider(article.provider),
             "topics": [{"title": topic.label, "slug": topic.slug} for topic in article.topics],
@@ -96,7 +98,13 @@ def _event(headline: Headline, related: list[RelatedLink]) -> dict[str, Any]:
 
 def _related(link: RelatedLink) -> dict[str, Any]:
     published = _moment(link.published) if link.published else None
-    return {"title": link.title, "url": link.url, "published": published, "provider": _provider(link.provider)}
+    return {
+        "title": link.title,
+        "url": link.url,
+        "excerpt": text.shorten(link.excerpt, _EXCERPT) or None,
+        "published": published,
+        "provider": _provider(link.provider),
+    }
 
 
 def _provider(provider: Provider | None) -> dict[str, str] | None:
