@@ -28,7 +28,6 @@ TIMEOUT = 15.0  # seconds for one exchange, from the first byte to the last
 CONNECT_TIMEOUT = 5.0
 ANSWER = 20_000  # bytes of an answer that are read
 USER_AGENT = f"feeder/{__version__}"
-_LOOK_AGAIN = 5.0  # seconds after which a lane looks for what another process changed
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -122,6 +121,7 @@ class Lane:
     now: Callable[[], datetime]
     spread: Callable[[], float]  # a random number from -1 to 1
     wake: asyncio.Event  # set when there is something new
+    look_again: float = 5.0  # seconds after which it looks for what another process changed
 
     def recover(self) -> int:
         """Resolve what a crash left in `sending`; how many there were. Before the first claim."""
@@ -210,11 +210,11 @@ class Lane:
         log.error("store.failed", target=self.name, reason=str(getattr(error, "orig", None) or error))
         with suppress(SQLAlchemyError):
             await self._in_thread(self.recover)
-        return _LOOK_AGAIN
+        return self.look_again
 
     async def _pause(self) -> float:
         due = await self._in_thread(self._next_due)
-        return _LOOK_AGAIN if due is None else min(max((due - self.now()).total_seconds(), 0.01), _LOOK_AGAIN)
+        return self.look_again if due is None else min(max((due - self.now()).total_seconds(), 0.01), self.look_again)
 
     def _next_due(self) -> datetime | None:
         with self.store.read() as connection:

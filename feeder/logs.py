@@ -27,7 +27,7 @@ def configure(log_format: Literal["auto", "console", "json"] = "auto", stream: T
     readable = log_format == "console" or (log_format == "auto" and terminal)
     renderer = (
         structlog.dev.ConsoleRenderer(
-            colors=terminal, pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
+            colors=terminal, pad_event_to=18, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
         )
         if readable
         else structlog.processors.JSONRenderer(ensure_ascii=False)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from feeder import delivery, outbox
 from feeder.articles.parse import parse
@@ -370,6 +372,45 @@ def test_a_lane_that_is_cancelled_in_the_middle_records_that_nobody_knows(post, 
 
     (found,) = post.found()
     assert (found.state, found.last_error) == (State.UNKNOWN, "feeder stopped before the answer came")
+
+
+class FailingOnce(Store):
+    """A store whose disk is full when the outcome of the first delivery is to be written."""
+
+    writes = 0
+
+    @contextmanager
+    def write(self):
+        self.writes += 1
+        if self.writes == 2:
+            raise OperationalError("UPDATE deliveries", {}, sqlite3.OperationalError("database or disk is full"))
+        with super().write() as connection:
+            yield connection
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "copies", "states"),
+    [("hold", 2, [State.UNKNOWN, State.DELIVERED]), ("resend", 3, [State.DELIVERED, State.DELIVERED])],
+)
+def test_a_lane_goes_on_after_the_store_failed_and_leaves_nothing_in_sending(
+    post, slack, articles, on_unknown, copies, states
+):
+    post.plan("news", *articles[:2])
+
+    async def work():
+        stop = asyncio.Event()
+        with ThreadPoolExecutor(1) as threads:
+            async with delivery.client(TerminalTransport(Terminal(file=io.StringIO()))) as http:
+                lane = post.lane("news", to_slack(slack, on_unknown=on_unknown), http, threads)
+                failing = FailingOnce(post.store._engine)
+                running = asyncio.create_task(replace(lane, store=failing, look_again=0.01).run(stop))
+                await asyncio.to_thread(slack.ledger.wait_for, copies)
+                stop.set()
+                await running
+
+    asyncio.run(work())
+
+    assert [each.state for each in post.found()] == states
 
 
 def test_a_lane_that_runs_takes_up_what_is_planned_later_when_it_is_woken(post, slack, articles):
