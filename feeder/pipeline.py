@@ -61,7 +61,7 @@ class Pipeline:
     stopped: Callable[[], bool] = lambda: False  # asked between files; a pass that stops early is gone on with later
 
     def run(self, paths: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> Report:
-        """One pass over the whole folder, or over the files at `paths` alone."""
+        """One pass over the whole folder, or over the files and folders at `paths` alone."""
         changes = self._scan(paths)
         readings = self._read(changes, progress)
         problems, planned = self._catalog(readings, changes.gone)

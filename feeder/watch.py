@@ -8,14 +8,12 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from feeder.articles.scan import is_article
-
 _GATHER_MS = 20  # changes that come this close together come as one
 _GATHER_AT_MOST_MS = 200
 
 
 async def changes(root: Path, stop: asyncio.Event) -> AsyncIterator[frozenset[str] | None]:
-    """The article files that changed, relative to `root`; None when only a look through all of it will tell.
+    """The files and folders that changed, relative to `root`; None when only a look through all of it will tell.
 
     `root` is a resolved path. The watch stands when this first waits, and ends when `stop` is set. Raises OSError or
     RuntimeError when the folder cannot be watched.
@@ -31,15 +29,7 @@ async def changes(root: Path, stop: asyncio.Event) -> AsyncIterator[frozenset[st
     )
     async for found in watcher:
         paths = {Path(path).relative_to(root).as_posix() for _, path in found}
-        affected = await asyncio.to_thread(_affected, root, paths)
-        if affected is None or affected:
-            yield affected
-
-
-def _affected(root: Path, paths: set[str]) -> frozenset[str] | None:
-    """The article files among `paths`; None when a folder came, went or moved, with what is in it."""
-    seen = {path for path in paths if not any(part.startswith(".") and part != "." for part in path.split("/"))}
-    files = {path for path in seen if is_article(path) and not (root / path).is_dir()}
-    if all((root / path).is_file() for path in seen - files):
-        return frozenset(files)
-    return None
+        if "." in paths:
+            yield None  # the folder itself
+        elif seen := frozenset(path for path in paths if not any(part.startswith(".") for part in path.split("/"))):
+            yield seen

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import socket
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -328,6 +333,27 @@ def test_serve_alone_serves_what_a_worker_published(house):
     with house.worker("serve", "--port", "0") as web:
         assert web.get("feeds/ai.rss").content == house.public()["feeds/ai.rss"]
         assert web.stop() == 0
+
+
+def test_long_work_shows_its_progress_on_a_terminal_and_nowhere_else(house):
+    terminal, other_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "feeder", "check"],
+        cwd=house.folder,
+        env={**house.env, "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=other_end,
+    )
+    os.close(other_end)
+    shown = b""
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    process.communicate()
+    os.close(terminal)
+
+    assert b"Reading articles" in shown
+    assert house.feeder("check").stderr == ""
 
 
 def test_settings_may_be_elsewhere(house):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -238,6 +240,30 @@ def test_what_the_worker_says_holds_no_secret_and_no_traceback(town, worker):
     assert worker.noise == []
     for secret in (fakes.Slack.path, fakes.Mastodon.token, fakes.SignedWebhook.secret):
         assert secret not in said
+
+
+def test_a_worker_that_is_stopped_while_a_target_hangs_ends_and_records_that_nobody_knows(tmp_path):
+    reached, release = threading.Event(), threading.Event()
+
+    class Hanging(fakes.Slack):
+        def respond(self, request: fakes.Request) -> fakes.Answer:
+            reached.set()
+            release.wait(fakes.LIMIT)
+            return super().respond(request)
+
+    with fakes.serving(Hanging()) as slack:
+        house = House(
+            tmp_path,
+            '[targets.newsroom]\nkind = "slack"\nbackfill = 1\n',
+            FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path,
+        )
+        with house.worker() as worker:
+            assert reached.wait(fakes.LIMIT)
+            assert worker.stop() == 0
+        release.set()
+
+    (delivery,) = json.loads(house.feeder("deliveries", "--json").stdout)
+    assert (delivery["state"], delivery["last_error"]) == ("unknown", "feeder stopped before the answer came")
 
 
 def test_secured_reaches_no_output(town, worker):

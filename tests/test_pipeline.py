@@ -145,6 +145,33 @@ def test_one_new_article_touches_the_documents_of_its_own_topics_alone(house):
     )
 
 
+def test_a_pass_over_a_folder_alone_finds_what_came_into_it_and_what_went(house):
+    house.write("one")
+    house.write("deep/two")
+    house.write("deep/deeper/three")
+    house.write("deep0")
+    house.settle()
+    (house.source / "deep" / "two.md").unlink()
+    house.write("deep/four")
+
+    report = house.run("deep")
+
+    assert (report.changed, report.gone) == (1, 1)
+    assert sorted(house.titles()) == [f"Title of {name}" for name in ("deep/deeper/three", "deep/four", "deep0", "one")]
+
+
+def test_a_pass_over_a_folder_that_has_gone_finds_everything_in_it_gone(house):
+    house.write("one")
+    house.write("deep/two")
+    house.write("deep/deeper/three")
+    house.settle()
+    (house.source / "deep").rename(house.folder / "away")
+
+    report = house.run("deep", "4913")
+
+    assert (report.changed, report.gone, house.titles()) == (0, 2, ["Title of one"])
+
+
 def test_two_files_with_one_url_are_one_entry_and_the_newer_speaks(house):
     house.write("one", webUrl="https://a.example/story")
     house.write("two", webUrl="https://A.example/story/?utm_source=x#top", publishedDateTime="2025-06-02T10:00:00Z")

@@ -53,23 +53,38 @@ def compare(root: Path, known: Mapping[str, Stamp]) -> Changes:
         missing.discard(path)
         if known.get(path) != stamp:
             changed[path] = stamp
-    gone = {path for path in missing if not any(path.startswith(folder) for folder in unread)}
-    return Changes(changed=changed, gone=frozenset(gone), problems=tuple(problems))
+    return Changes(changed=changed, gone=_gone(missing, unread), problems=tuple(problems))
 
 
 def compare_some(root: Path, known: Mapping[str, Stamp], paths: Iterable[str]) -> Changes:
-    """Look at some files only. `known` need hold no others."""
-    changed, gone = {}, set()
+    """Look at some files and folders only. `known` need hold no others than those, and what is in them."""
+    problems: list[Problem] = []
+    unread: list[str] = []
+    changed: dict[str, Stamp] = {}
+    gone: set[str] = set()
     for path in paths:
-        try:
-            stamp = _stamp(root, root / path)
-        except OSError:
-            if path in known:
-                gone.add(path)
-            continue
-        if known.get(path) != stamp:
-            changed[path] = stamp
-    return Changes(changed=changed, gone=frozenset(gone))
+        found = dict(_at(root, path, problems, unread))
+        changed |= {each: stamp for each, stamp in found.items() if known.get(each) != stamp}
+        within = [path] if is_article(path) else [each for each in known if each.startswith(f"{path}/")]
+        gone |= {each for each in within if each in known and each not in found}
+    return Changes(changed=changed, gone=_gone(gone, unread), problems=tuple(problems))
+
+
+def _gone(missing: Iterable[str], unread: Iterable[str]) -> frozenset[str]:
+    """What is missing, but for what stands in folders that could not be read."""
+    return frozenset(path for path in missing if not any(path.startswith(folder) for folder in unread))
+
+
+def _at(root: Path, path: str, problems: list[Problem], unread: list[str]) -> Iterator[tuple[str, Stamp]]:
+    """The article at `path`, or those in the folder there; nothing when it is gone or hidden."""
+    full = root / path
+    if any(part.startswith(".") for part in path.split("/")):
+        return
+    if full.is_dir() and not full.is_symlink():
+        yield from _walk(root, problems, unread, start=f"{path}/")
+    elif path.lower().endswith(SUFFIXES) or full.is_symlink():
+        with suppress(OSError):
+            yield path, _stamp(root, full)
 
 
 def is_article(path: str) -> bool:
@@ -138,9 +153,9 @@ def _stamp(root: Path, full: Path) -> Stamp:
     return Stamp(about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
-def _walk(root: Path, problems: list[Problem], unread: list[str]) -> Iterator[tuple[str, Stamp]]:
-    """The article files below `root` with their stamps, each folder in order of its names."""
-    folders = [""]
+def _walk(root: Path, problems: list[Problem], unread: list[str], start: str = "") -> Iterator[tuple[str, Stamp]]:
+    """The article files below `root`, or its folder `start`, with their stamps, each folder in order of its names."""
+    folders = [start]
     while folders:
         folder = folders.pop()
         for entry in _listing(root, folder, problems, unread):

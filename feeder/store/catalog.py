@@ -33,9 +33,18 @@ class Reading:
 
 
 def stamps(connection: sa.Connection, paths: Collection[str] | None = None) -> dict[str, Stamp]:
-    """The stamps of all known files, or of those at `paths`."""
+    """The stamps of all known files, or of those at `paths` and in the folders there."""
     query = sa.select(files.c.path, files.c.size, files.c.mtime_ns, files.c.ctime_ns)
-    rows = connection.execute(query) if paths is None else _among(connection, query, files.c.path, paths)
+    if paths is None:
+        return _stamps(connection.execute(query))
+    found = _stamps(_among(connection, query, files.c.path, paths))
+    for path in paths:
+        if path not in found:  # "0" comes right after "/"
+            found |= _stamps(connection.execute(query.where(files.c.path > f"{path}/", files.c.path < f"{path}0")))
+    return found
+
+
+def _stamps(rows: Iterable[Any]) -> dict[str, Stamp]:
     return {path: Stamp(size, mtime, ctime) for path, size, mtime, ctime in rows}
 
 

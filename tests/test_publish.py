@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from feeder.errors import FolderError
+from feeder.feeds import publish
+
+
+def test_a_document_is_written_with_its_folders_and_nothing_half_remains(tmp_path):
+    publish.write(tmp_path, "feeds/ai.rss", b"one")
+    publish.write(tmp_path, "feeds/ai.rss", b"two")
+
+    assert (tmp_path / "feeds/ai.rss").read_bytes() == b"two"
+    assert os.listdir(tmp_path / "feeds") == ["ai.rss"]
+
+
+def test_a_reader_that_holds_a_document_open_keeps_the_whole_old_one(tmp_path):
+    publish.write(tmp_path, "ai.rss", b"one" * 1000)
+
+    with (tmp_path / "ai.rss").open("rb") as file:
+        publish.write(tmp_path, "ai.rss", b"two")
+        assert file.read() == b"one" * 1000
+
+
+def test_removing_what_is_gone_is_as_good(tmp_path):
+    publish.write(tmp_path, "ai.rss", b"one")
+
+    publish.remove(tmp_path, ["ai.rss", "none.rss"])
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_or_other_file_differs(tmp_path):
+    publish.write(tmp_path, "ai.rss", b"one")
+
+    assert [publish.differs(tmp_path, path, b"one") for path in ("ai.rss", "none.rss")] == [False, True]
+    assert publish.differs(tmp_path, "ai.rss", b"two")
+
+
+def test_sweeping_removes_what_a_crash_left_and_nothing_else(tmp_path):
+    publish.write(tmp_path, "feeds/ai.rss", b"one")
+    (tmp_path / "feeds/.ai.rss.part").write_bytes(b"o")
+    (tmp_path / "feeds/.htaccess").write_bytes(b"mine")
+
+    publish.sweep(tmp_path)
+
+    assert sorted(os.listdir(tmp_path / "feeds")) == [".htaccess", "ai.rss"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_its_setting(tmp_path):
+    (tmp_path / "file").write_text("")
+    public = tmp_path / "file" / "public"
+
+    with pytest.raises(
+        FolderError, match=re.escape(f"{tmp_path}/file: is no folder, so documents cannot be written to {public}")
+    ):
+        publish.check(public)
+    with pytest.raises(FolderError, match=r"cannot be written: Not a directory \(setting: public\)"):
+        publish.write(public, "ai.rss", b"one")
+
+
+def test_looking_whether_a_folder_can_be_written_to_makes_nothing(tmp_path):
+    publish.check(tmp_path / "not" / "yet")
+
+    assert os.listdir(tmp_path) == []
