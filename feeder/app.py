@@ -11,7 +11,6 @@ The clock, the random numbers, the network and the terminal are handed in from h
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -28,15 +27,16 @@ import structlog
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import delivery, inspection, watch, web
+from feeder import delivery, inspection, web
 from feeder.delivery import Lane, Tally
-from feeder.errors import FeederError, FolderError, Problem
+from feeder.errors import FolderError, Problem
 from feeder.feeds import publish
 from feeder.models import Outcome, Rules
+from feeder.passes import Passes
 from feeder.pipeline import Pipeline, Progress, Report
 from feeder.scheduler import scheduler
 from feeder.settings import Loaded
-from feeder.store import Store, copied_store, open_store, set_fact
+from feeder.store import Store, copied_store, open_store
 from feeder.store.lock import only_worker
 from feeder.targets.base import Target
 from feeder.terminal import TerminalTransport
@@ -141,7 +141,6 @@ def once(loaded: Loaded, console: Console, progress: Progress) -> Once:
         house = pipeline(loaded, store)
         house.prepare()
         report = house.run(progress=progress)
-        _remember(store, report)
         return Once(report=report, tallies=asyncio.run(_drain(loaded, store, console)))
 
 
@@ -193,7 +192,70 @@ def run(loaded: Loaded, console: Console, *, with_web: bool) -> None:
     check_folders(loaded)
     listener = web.listen(loaded.settings.host, loaded.settings.port) if with_web else None
     with only_worker(loaded.settings.database_url), opened(loaded) as store:
-        asyncio.run(_Worker(loaded, store).run(console, listener))
+        asyncio.run(_run(loaded, store, console, listener))
+
+
+async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.socket | None) -> None:
+    stop, settings = _stop_on_signals(), loaded.settings
+    with ThreadPoolExecutor(1, "pass") as pass_thread, ThreadPoolExecutor(1, "store") as store_thread:
+        async with delivery.client(TerminalTransport(console)) as http:
+            log.info("worker.started", process=os.getpid(), source=str(settings.source), targets=list(loaded.targets))
+            lanes = _lanes(loaded, store, http, store_thread)
+
+            def wake_lanes() -> None:
+                for lane in lanes:
+                    lane.wake.set()
+
+            def wake_all() -> None:
+                passes.want_all()
+                wake_lanes()
+
+            passes = Passes(pipeline(loaded, store, stopped=stop.is_set), after=wake_lanes)
+            passes.want_all()
+            # The watch first: what lands during the first pass is seen by one of the two.
+            parts = [passes.watch(settings.source.resolve(), stop), passes.run(stop, pass_thread)]
+            parts += [lane.run(stop) for lane in lanes]
+            if listener is not None:
+                _log_listening(listener)
+                parts.append(web.serve(web.application(store), listener, stop))
+            clock = scheduler(
+                interval=settings.interval, start_pass=passes.want_all, keep_house=lambda: _keep_house(store)
+            )
+            clock.start()
+            await _until_stopped(parts, stop, wake=wake_all)
+            clock.shutdown(wait=False)
+    log.info("worker.stopped")
+
+
+async def _until_stopped(parts: Sequence[Awaitable[None]], stop: asyncio.Event, wake: Callable[[], None]) -> None:
+    """Run the parts until the signal, or until one breaks: the worker ends with it, and its supervisor sees that.
+
+    `wake` wakes those that wait for something else than `stop`.
+    """
+
+    async def stopping_on_failure(part: Awaitable[None]) -> None:
+        try:
+            await part
+        except BaseException:
+            stop.set()
+            raise
+
+    tasks = [asyncio.ensure_future(stopping_on_failure(part)) for part in parts]
+    await stop.wait()
+    wake()
+    _, late = await asyncio.wait(tasks, timeout=_STOP_WITHIN)
+    for task in late:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
+
+
+def _keep_house(store: Store) -> None:
+    try:
+        store.tidy()
+    except SQLAlchemyError as error:
+        log.warning("housekeeping.failed", reason=str(error))
 
 
 def serve(loaded: Loaded) -> None:
@@ -212,152 +274,6 @@ async def _serve(store: Store, listener: socket.socket) -> None:
 def _log_listening(listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     log.info("web.listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-
-
-class _Worker:
-    """The parts of a running worker, and the signals between them."""
-
-    def __init__(self, loaded: Loaded, store: Store) -> None:
-        self._loaded, self._store = loaded, store
-        self._root = loaded.settings.source.resolve()
-        self._stop: asyncio.Event
-        self._wanted: asyncio.Event
-        self._paths: set[str] | None = None  # what the next pass looks at; None: everything
-        self._known_problems: dict[str, Problem] = {}
-        self._lanes: list[Lane] = []
-
-    async def run(self, console: Console, listener: socket.socket | None) -> None:
-        self._stop, self._wanted = _stop_on_signals(), asyncio.Event()
-        settings = self._loaded.settings
-        clock = scheduler(interval=settings.interval, start_pass=self._want_all, keep_house=self._keep_house)
-        with ThreadPoolExecutor(1, "pass") as passes, ThreadPoolExecutor(1, "store") as threads:
-            async with delivery.client(TerminalTransport(console)) as http:
-                log.info(
-                    "worker.started",
-                    process=os.getpid(),
-                    source=str(settings.source),
-                    targets=list(self._loaded.targets),
-                )
-                self._lanes = _lanes(self._loaded, self._store, http, threads)
-                self._want_all()
-                clock.start()
-                # The watch first: what lands during the first pass is seen by one of the two.
-                parts: list[Awaitable[None]] = [
-                    self._watch(),
-                    self._pass(passes),
-                    *(lane.run(self._stop) for lane in self._lanes),
-                ]
-                if listener is not None:
-                    _log_listening(listener)
-                    parts.append(web.serve(web.application(self._store), listener, self._stop))
-                await self._until_stopped(parts)
-                clock.shutdown(wait=False)
-        log.info("worker.stopped")
-
-    async def _until_stopped(self, parts: Sequence[Awaitable[None]]) -> None:
-        """Run the parts until the signal, or until one breaks: the worker ends with it, and its supervisor sees that."""
-        tasks = [asyncio.ensure_future(self._stopping_on_failure(part)) for part in parts]
-        await self._stop.wait()
-        self._wanted.set()
-        for lane in self._lanes:
-            lane.wake.set()
-        _, late = await asyncio.wait(tasks, timeout=_STOP_WITHIN)
-        for task in late:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-
-    async def _stopping_on_failure(self, part: Awaitable[None]) -> None:
-        try:
-            await part
-        except BaseException:
-            self._stop.set()
-            raise
-
-    # --- passes ---
-
-    def _want_all(self) -> None:
-        self._paths = None
-        self._wanted.set()
-
-    def _want(self, paths: frozenset[str]) -> None:
-        if not self._wanted.is_set():
-            self._paths = set(paths)
-        elif self._paths is not None:
-            self._paths |= paths
-        self._wanted.set()
-
-    async def _watch(self) -> None:
-        """Ask for a pass whenever a file lands. Without a watch, the interval remains."""
-        try:
-            async for paths in watch.changes(self._root, self._stop):
-                if paths is None:
-                    self._want_all()
-                else:
-                    self._want(paths)
-        except (OSError, RuntimeError) as error:
-            log.warning("watch.unavailable", reason=str(error), way_out="new files wait for the next interval")
-
-    async def _pass(self, threads: ThreadPoolExecutor) -> None:
-        house = pipeline(self._loaded, self._store, stopped=self._stop.is_set)
-        loop, prepared = asyncio.get_running_loop(), False
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            if self._stop.is_set():
-                return
-            paths = self._paths
-            try:
-                if not prepared:
-                    await loop.run_in_executor(threads, house.prepare)
-                    prepared = True
-                report = await loop.run_in_executor(threads, house.run, paths)
-                await loop.run_in_executor(threads, _remember, self._store, report)
-            except (FeederError, SQLAlchemyError, OSError) as error:
-                log.error(  # noqa: TRY400 - in words, not as a traceback
-                    "pass.failed",
-                    reason=str(getattr(error, "orig", None) or error),
-                    way_out="tried again at the next interval",
-                )
-                continue
-            self._log(report, whole=paths is None)
-            for lane in self._lanes:
-                lane.wake.set()
-
-    def _log(self, report: Report, *, whole: bool) -> None:
-        found = {problem.where: problem for problem in report.problems}
-        for where, problem in found.items():
-            if self._known_problems.get(where) != problem:
-                log.warning("article.bad", file=where, line=problem.line, reason=problem.reason)
-        self._known_problems = found if whole else {**self._known_problems, **found}
-        if report.changed or report.gone or report.documents or report.planned:
-            log.info(
-                "pass.done",
-                files=report.changed,
-                gone=report.gone,
-                bad=len(report.problems),
-                documents=len(report.documents),
-                deliveries=len(report.planned),
-            )
-
-    def _keep_house(self) -> None:
-        try:
-            self._store.tidy()
-        except SQLAlchemyError as error:
-            log.warning("housekeeping.failed", reason=str(error))
-
-
-def _remember(store: Store, report: Report) -> None:
-    """Keep what `feeder status` tells of the last pass."""
-    told = {
-        "ended": utc_now().isoformat(timespec="seconds"),
-        "files": report.changed,
-        "documents": len(report.documents),
-    }
-    with store.write() as connection:
-        set_fact(connection, "last_pass", json.dumps(told))
 
 
 def _stop_on_signals() -> asyncio.Event:

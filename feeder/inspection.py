@@ -16,7 +16,7 @@ from feeder import selection, slugs
 from feeder.articles import parse, scan
 from feeder.errors import ArticleError, Problem, UsageError
 from feeder.models import Article, Delivery, Headline, Provider, RelatedLink, State
-from feeder.pipeline import Progress
+from feeder.pipeline import LAST_PASS, Progress
 from feeder.redact import redact
 from feeder.store import Store, catalog, deliveries, documents, fact
 from feeder.targets.base import Target
@@ -153,7 +153,7 @@ def status(store: Store, targets: Mapping[str, Target], now: datetime) -> dict[s
                 }
                 for name in names
             },
-            "last_pass": json.loads(fact(connection, "last_pass") or "null"),
+            "last_pass": json.loads(fact(connection, LAST_PASS) or "null"),
         }
 
 

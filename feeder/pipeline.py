@@ -10,6 +10,7 @@ goes on from what is in the store.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,10 +27,12 @@ from feeder.models import ALL, Article, Delivery, Document, Feed, Rules, Site
 from feeder.store import Store, catalog, fact, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import documents as document_rows
+from feeder.store import feeds as feed_rows
 
 _FILES_AT_ONCE = 500  # how many files one transaction takes in
 _FEEDS_AT_ONCE = 50
 _INDEX_HEADLINES = 15
+LAST_PASS = "last_pass"  # noqa: S105 - a fact's name
 _BUILT_WITH = "built_with"
 
 Progress = Callable[[int, int], None]  # files read, of how many
@@ -66,13 +69,15 @@ class Pipeline:
         readings = self._read(changes, progress)
         problems, planned = self._catalog(readings, changes.gone)
         written = self._publish()
-        return Report(
+        report = Report(
             changed=len(changes.changed),
             gone=len(changes.gone),
             problems=(*changes.problems, *problems),
             planned=planned,
             documents=written,
         )
+        self._remember(report)
+        return report
 
     def prepare(self) -> None:
         """What a start wants before its first pass.
@@ -83,13 +88,20 @@ class Pipeline:
         with self.store.write() as connection:
             if fact(connection, _BUILT_WITH) != self._built_with():
                 catalog.forget_stamps(connection)
-                catalog.mark_all_stale(connection)
+                feed_rows.mark_all_stale(connection)
                 set_fact(connection, _BUILT_WITH, self._built_with())
-            if ALL not in catalog.topics(connection):
-                catalog.mark_stale(connection, {ALL: ""})
+            if ALL not in feed_rows.titles(connection):
+                feed_rows.mark_stale(connection, {ALL: ""})
         if self.public is not None:
             publish.sweep(self.public)
             self._restore_files(self.public)
+
+    def _remember(self, report: Report) -> None:
+        """Keep what `feeder status` tells of the last pass."""
+        ended = self.now().isoformat(timespec="seconds")
+        told = {"ended": ended, "files": report.changed, "documents": len(report.documents)}
+        with self.store.write() as connection:
+            set_fact(connection, LAST_PASS, json.dumps(told))
 
     def _built_with(self) -> str:
         return hashlib.sha256(f"{__version__}\n{self.site}\n{self.include_drafts}".encode()).hexdigest()
@@ -160,7 +172,7 @@ class Pipeline:
         planned = outbox.plan(news, self.targets, adopted, now)
         for rules in self.targets:
             if rules.target not in adopted:
-                planned += outbox.backfill(catalog.newest(connection, rules.feeds, rules.backfill, now), rules, now)
+                planned += outbox.backfill(feed_rows.newest(connection, rules.feeds, rules.backfill, now), rules, now)
                 outbox_rows.adopt(connection, rules.target, now)
         outbox_rows.add(connection, planned)
         catalog.announce(connection, now)
@@ -171,7 +183,7 @@ class Pipeline:
     def _publish(self) -> tuple[str, ...]:
         """Build the feeds that changed; the paths of the documents that did."""
         with self.store.read() as connection:
-            stale = catalog.stale_feeds(connection)
+            stale = feed_rows.stale(connection)
         written: list[str] = []
         for start in range(0, len(stale), _FEEDS_AT_ONCE):
             if self.stopped():
@@ -186,7 +198,9 @@ class Pipeline:
         return tuple(written)
 
     def _feed(self, connection: sa.Connection, name: str, title: str) -> Feed:
-        return Feed(name=name, title=title, entries=catalog.feed_entries(connection, name, self.site.limit, self.now()))
+        return Feed(
+            name=name, title=title, entries=feed_rows.newest_entries(connection, name, self.site.limit, self.now())
+        )
 
     def _put(self, built: Sequence[tuple[Feed, list[Document]]]) -> list[str]:
         changed: list[Document] = []
@@ -197,14 +211,14 @@ class Pipeline:
                 paths = {each.path for each in made}
                 removed += [path for path in document_rows.paths(connection, feed.name) if path not in paths]
             document_rows.remove(connection, removed)
-            catalog.freshen(connection, [feed.name for feed, _ in built])
+            feed_rows.freshen(connection, [feed.name for feed, _ in built])
         self._write_files(changed, removed)
         return [each.path for each in changed] + removed
 
     def _put_index(self) -> list[str]:
         with self.store.write() as connection:
             published = document_rows.feeds(connection)
-            titles = {name: title for name, title in catalog.topics(connection).items() if name in published}
+            titles = {name: title for name, title in feed_rows.titles(connection).items() if name in published}
             latest = replace(self._feed(connection, ALL, ""), title="")
             page = pages.index(replace(latest, entries=latest.entries[:_INDEX_HEADLINES]), titles, self.site)
             changed = document_rows.put(connection, page, None, self.now())

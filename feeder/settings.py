@@ -6,11 +6,8 @@ the secrets folder. Whatever is wrong is reported at once, each with its place a
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +25,14 @@ from pydantic_settings import (
 from feeder import targets as target_kinds
 from feeder.errors import Problem, SettingsError
 from feeder.models import Site
+from feeder.places import PREFIX, Places, near, variable
 from feeder.targets.base import Target
 from feeder.urls import http_url
 
 S = TypeVar("S", bound="_Layered")
-_PLACES: ContextVar[_Places] = ContextVar("places")
+_PLACES: ContextVar[Places] = ContextVar("places")
 
-DEFAULT_CONFIG = Path("config/feeder.toml")
-_PREFIX = "FEEDER_"
-_OWN_VARIABLES = {"CONFIG", "SECRETS_DIR"}  # read before the settings are
-_SECRET = re.compile(
-    "url|token|secret|key|password"
-)  # of a target's options; `base_url` is no secret, but it is shown in its place
+_SECRET = re.compile("url|token|secret|key|password")  # names of what an error message does not repeat
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -94,7 +87,7 @@ class Settings(_Layered):
     """What an operator can set, apart from the targets' own options, which `Loaded` holds by name."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_ignore_empty=True,
         extra="forbid",
@@ -177,10 +170,10 @@ def load(config: Path | None = None, secrets: Path | None = None) -> Loaded:
     `config` defaults to FEEDER_CONFIG, then to config/feeder.toml if there is one; `secrets`, the folder, to
     FEEDER_SECRETS_DIR.
     """
-    places = _Places.found(config, secrets)
+    places = Places.found(config, secrets)
     if problems := places.unreadable():
         raise SettingsError(problems)
-    problems += places.unknown_variables()
+    problems += places.unknown_variables(Settings.model_fields)
     settings: Settings | None = None
     try:
         settings = _read(Settings, places)
@@ -201,7 +194,7 @@ def load(config: Path | None = None, secrets: Path | None = None) -> Loaded:
 
 def articles_of(config: Path | None = None, secrets: Path | None = None) -> tuple[Path, int]:
     """The folder of articles and the size of the largest, as far as they can be told when other settings are wrong."""
-    places = _Places.found(config, secrets)
+    places = Places.found(config, secrets)
     try:
         found = _read(_Articles, places) if not places.unreadable() else _Articles.model_construct()
     except ValidationError:
@@ -209,7 +202,7 @@ def articles_of(config: Path | None = None, secrets: Path | None = None) -> tupl
     return found.source, found.max_article_bytes
 
 
-def _targets(raw: Mapping[str, dict[str, Any]], places: _Places, problems: list[Problem]) -> dict[str, Target]:
+def _targets(raw: Mapping[str, dict[str, Any]], places: Places, problems: list[Problem]) -> dict[str, Target]:
     found: dict[str, Target] = {}
     for name, options in raw.items():
         path = ("targets", name)
@@ -220,14 +213,16 @@ def _targets(raw: Mapping[str, dict[str, Any]], places: _Places, problems: list[
             continue
         kind = options.get("kind")
         if kind is None:
-            near = _near(name, (other for other in raw if other != name))
-            problems.append(places.problem(path, f"has no kind; write one of {', '.join(target_kinds.kinds())}{near}"))
+            nearest = near(name, (other for other in raw if other != name))
+            problems.append(
+                places.problem(path, f"has no kind; write one of {', '.join(target_kinds.kinds())}{nearest}")
+            )
             continue
         try:
             target_class = target_kinds.target_class(str(kind))
         except KeyError:
-            near = _near(str(kind), target_kinds.kinds())
-            reason = f"{str(kind)!r} is no kind of target; the kinds are {', '.join(target_kinds.kinds())}{near}"
+            nearest = near(str(kind), target_kinds.kinds())
+            reason = f"{str(kind)!r} is no kind of target; the kinds are {', '.join(target_kinds.kinds())}{nearest}"
             problems.append(places.problem((*path, "kind"), reason))
             continue
         try:
@@ -235,7 +230,7 @@ def _targets(raw: Mapping[str, dict[str, Any]], places: _Places, problems: list[
         except ValidationError as error:
             for one in error.errors():
                 where = (*path, *map(str, one["loc"]))
-                hint = "" if one["loc"] else f"; a secret goes into {_variable(path)}__… in the environment"
+                hint = "" if one["loc"] else f"; a secret goes into {variable(path)}__… in the environment"
                 problems.append(places.problem(where, _said(one) + hint, target_class.model_fields))
     return found
 
@@ -256,121 +251,10 @@ def _said(error: Any) -> str:
     return f"{shown}{message[0].lower()}{message[1:]}"
 
 
-def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _read(cls: type[S], places: _Places) -> S:
+def _read(cls: type[S], places: Places) -> S:
     """An instance of `cls` from the places."""
     token = _PLACES.set(places)
     try:
         return cls()
     finally:
         _PLACES.reset(token)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Places:
-    """The places settings come from, and the words for what is wrong there."""
-
-    config: Path | None
-    secrets: Path | None
-    named: bool  # whether somebody named the config file, so that it must be there
-
-    @classmethod
-    def found(cls, config: Path | None, secrets: Path | None) -> _Places:
-        config = config or _path(f"{_PREFIX}CONFIG")
-        secrets = secrets or _path(f"{_PREFIX}SECRETS_DIR")
-        if config is None:
-            return cls(config=DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None, secrets=secrets, named=False)
-        return cls(config=config, secrets=secrets, named=True)
-
-    def unreadable(self) -> list[Problem]:
-        """What keeps the settings from being read at all."""
-        found = []
-        if self.config is not None:
-            try:
-                tomllib.loads(self._toml())
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-                found.append(
-                    Problem(
-                        where=str(self.config), reason=f"cannot be read: {reason}; name the settings file with --config"
-                    )
-                )
-            except tomllib.TOMLDecodeError as error:
-                line = re.search(r"at line (\d+)", str(error))
-                found.append(
-                    Problem(where=str(self.config), line=int(line[1]) if line else None, reason=f"not TOML: {error}")
-                )
-        if self.secrets is not None and not self.secrets.is_dir():
-            found.append(Problem(where=str(self.secrets), reason=f"no such folder ({_PREFIX}SECRETS_DIR)"))
-        return found
-
-    def unknown_variables(self) -> list[Problem]:
-        """Variables that look like settings and are none."""
-        found = []
-        for variable in os.environ:
-            name = variable.removeprefix(_PREFIX).split("__")[0]
-            if (
-                variable.startswith(_PREFIX)
-                and name not in _OWN_VARIABLES
-                and name.lower() not in Settings.model_fields
-            ):
-                near = _near(name, [known.upper() for known in Settings.model_fields])
-                found.append(Problem(where=f"{variable} (environment)", reason=f"unknown setting{near}"))
-        return found
-
-    def problem(self, path: tuple[str, ...], reason: str, known: Iterable[str] = ()) -> Problem:
-        """What is wrong with the setting at `path`, and where it was set."""
-        if reason == "unknown key":
-            reason += _near(path[-1], known)
-        if reason == "is missing":
-            reason += f"; write it there, or set {_variable(path)}, or put it into the file {_file(path)} of the secrets folder"
-        if _variable(path) in {variable.upper() for variable in os.environ}:
-            return Problem(where=f"{_variable(path)} (environment)", reason=reason)
-        if self.secrets is not None and (self.secrets / _file(path)).is_file():
-            return Problem(where=str(self.secrets / _file(path)), reason=reason)
-        line = self._line(path)
-        below = [variable for variable in os.environ if variable.upper().startswith(f"{_variable(path)}__")]
-        if line is None and below:
-            return Problem(where=f"{min(below)} (environment)", reason=f"{'.'.join(path)}: {reason}")
-        where = str(self.config) if self.config is not None else "settings"
-        return Problem(where=where, line=line, reason=f"{'.'.join(path)}: {reason}")
-
-    def _toml(self) -> str:
-        return self.config.read_text(encoding="utf-8") if self.config is not None else ""
-
-    def _line(self, path: tuple[str, ...]) -> int | None:
-        """The line of the config file on which `path`, or the section that it belongs to, is set."""
-        section: tuple[str, ...] = ()
-        best: tuple[int, int] | None = None
-        for number, line in enumerate(self._toml().splitlines(), 1):
-            if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-                section = _keys(header[1])
-                here = section
-            elif key := re.match(r"\s*([\w.\"'-]+)\s*=", line):
-                here = (*section, *_keys(key[1]))
-            else:
-                continue
-            if here == path[: len(here)] and len(here) > (best[0] if best else 0):
-                best = (len(here), number)
-        return best[1] if best else None
-
-
-def _path(variable: str) -> Path | None:
-    value = os.environ.get(variable)
-    return Path(value) if value else None
-
-
-def _variable(path: tuple[str, ...]) -> str:
-    return _PREFIX + "__".join(path).upper()
-
-
-def _file(path: tuple[str, ...]) -> str:
-    return "__".join(path).lower()
-
-
-def _keys(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

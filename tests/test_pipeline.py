@@ -16,7 +16,7 @@ from feeder.errors import FolderError
 from feeder.models import Delivery, Rules, Site, State
 from feeder.pipeline import Pipeline, Report
 from feeder.selection import feeds_of
-from feeder.store import Store, catalog, deliveries, documents, open_store
+from feeder.store import Store, catalog, deliveries, documents, feeds, open_store
 from tests.worker import SEEDS
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -271,7 +271,7 @@ def test_a_change_that_no_reader_sees_is_kept_without_moving_updated(house):
 
     assert house.run().documents == ()
     with house.store.read() as connection:
-        (entry,) = catalog.feed_entries(connection, "all", 10, house.time)
+        (entry,) = feeds.newest_entries(connection, "all", 10, house.time)
     assert (entry.article.quality, entry.updated) == (8, entry.article.published)
 
 
@@ -430,7 +430,7 @@ def test_a_feed_that_a_crash_left_stale_is_built_by_the_next_pass(house):
     house.run()
     with house.store.write() as connection:
         documents.remove(connection, ["feeds/ai.rss"])
-        catalog.mark_stale(connection, {"ai": "AI"})
+        feeds.mark_stale(connection, {"ai": "AI"})
 
     assert house.run().documents == ("feeds/ai.rss",)
 

@@ -1,0 +1,92 @@
+"""Passes in a running worker: one at a time, by the clock and as soon as a file lands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from feeder import watch
+from feeder.errors import FeederError, Problem
+from feeder.pipeline import Pipeline, Report
+
+log = structlog.get_logger()
+
+
+class Passes:
+    """Passes that are asked for. What is asked for while one runs is gathered into the next."""
+
+    def __init__(self, house: Pipeline, after: Callable[[], None]) -> None:
+        """`after` is called after each pass, in the event loop."""
+        self._house, self._after = house, after
+        self._wanted = asyncio.Event()
+        self._paths: set[str] | None = None  # what the next pass looks at; None: everything
+        self._known_problems: dict[str, Problem] = {}
+
+    def want_all(self) -> None:
+        """Ask for a pass over the whole folder."""
+        self._paths = None
+        self._wanted.set()
+
+    def want(self, paths: frozenset[str]) -> None:
+        """Ask for a pass over the files and folders at `paths`."""
+        if not self._wanted.is_set():
+            self._paths = set(paths)
+        elif self._paths is not None:
+            self._paths |= paths
+        self._wanted.set()
+
+    async def watch(self, root: Path, stop: asyncio.Event) -> None:
+        """Ask for a pass whenever a file lands below `root`. Without a watch, the clock remains."""
+        try:
+            async for paths in watch.changes(root, stop):
+                if paths is None:
+                    self.want_all()
+                else:
+                    self.want(paths)
+        except (OSError, RuntimeError) as error:
+            log.warning("watch.unavailable", reason=str(error), way_out="new files wait for the next interval")
+
+    async def run(self, stop: asyncio.Event, threads: Executor) -> None:
+        """Make the passes that are asked for, in `threads`, until `stop` is set and one more is asked for."""
+        prepared = False
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            if stop.is_set():
+                return
+            paths = self._paths
+            try:
+                report = await asyncio.get_running_loop().run_in_executor(threads, self._run, paths, prepared)
+            except (FeederError, SQLAlchemyError, OSError) as error:
+                reason = str(getattr(error, "orig", None) or error)
+                log.error("pass.failed", reason=reason, way_out="tried again at the next interval")  # noqa: TRY400 - in words
+                continue
+            prepared = True
+            self._log(report, whole=paths is None)
+            self._after()
+
+    def _run(self, paths: set[str] | None, prepared: bool) -> Report:
+        if not prepared:
+            self._house.prepare()
+        return self._house.run(paths)
+
+    def _log(self, report: Report, *, whole: bool) -> None:
+        found = {problem.where: problem for problem in report.problems}
+        for where, problem in found.items():
+            if self._known_problems.get(where) != problem:
+                log.warning("article.bad", file=where, line=problem.line, reason=problem.reason)
+        self._known_problems = found if whole else {**self._known_problems, **found}
+        if report.changed or report.gone or report.documents or report.planned:
+            log.info(
+                "pass.done",
+                files=report.changed,
+                gone=report.gone,
+                bad=len(report.problems),
+                documents=len(report.documents),
+                deliveries=len(report.planned),
+            )

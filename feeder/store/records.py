@@ -1,0 +1,44 @@
+"""Articles as text in the store."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from feeder.models import Article
+
+_UNSEEN: dict[str, Any] = {"quality": None, "amp_url": "", "cdn_amp_url": ""}  # of articles and related links
+
+
+@cache
+def _adapter() -> TypeAdapter[Article]:
+    return TypeAdapter(Article)
+
+
+def to_text(article: Article) -> str:
+    """An article as JSON."""
+    # Defaults are left out, so that a field added by a later feeder changes no record and no digest.
+    return _adapter().dump_json(article, exclude_defaults=True).decode()
+
+
+def from_text(text: str) -> Article:
+    """The article in what `to_text` gave."""
+    return _adapter().validate_json(text)
+
+
+def visible(article: Article) -> str:
+    """A digest of what a reader sees: title, excerpt, body, links, dates, provider, topics, images, related."""
+    seen = replace(
+        article,
+        **_UNSEEN,
+        category="",
+        heat=None,
+        draft=False,
+        images=tuple(replace(image, cached=False) for image in article.images),
+        related=tuple(replace(link, **_UNSEEN, images=()) for link in article.related),
+    )
+    return hashlib.sha256(to_text(seen).encode()).hexdigest()[:32]

@@ -1,0 +1,428 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from feeder import outbox
+from feeder.models import Adoption, Delivery, News, Outcome, Rules, State
+from feeder.outbox import RETRY_DELAYS, Care
+
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+SENT = NOW - timedelta(seconds=3)
+HOLD, RESEND = Care(), Care(on_unknown="resend")
+REPLAY = Care(replay=timedelta(hours=1))
+MOST_ATTEMPTS = 1 + len(RETRY_DELAYS)
+
+TABLE = [
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+]
+
+
+def pending(**changes) -> Delivery:
+    plain = {"id": "d" * 32, "article": "a", "target": "here", "published": NOW - timedelta(days=1), "next_at": SENT}
+    return Delivery(**{**plain, **changes})
+
+
+def sending(attempts: int = 1, **changes) -> Delivery:
+    """A delivery that left at SENT, in its `attempts`-th try."""
+    return pending(**{"state": State.SENDING, "attempts": attempts, **changes})
+
+
+def news(article: str, *feeds: str) -> News:
+    return News(article=article, published=NOW - timedelta(hours=1), feeds=frozenset({"all", *feeds}))
+
+
+def adopted(*names: str) -> dict[str, Adoption]:
+    return {name: Adoption(name=name, adopted_at=NOW) for name in names}
+
+
+# plan and backfill
+
+
+@pytest.mark.parametrize(
+    ("rules", "planned"),
+    [
+        ([Rules(target="x")], [("1", "x"), ("2", "x"), ("3", "x")]),
+        ([Rules(target="x", feeds=frozenset({"ai"}))], [("1", "x"), ("3", "x")]),
+        ([Rules(target="x", feeds=frozenset({"ai", "law"}))], [("1", "x"), ("2", "x"), ("3", "x")]),
+        ([Rules(target="x", feeds=frozenset({"sport"}))], []),
+        ([Rules(target="new")], []),
+        (
+            [Rules(target="x", feeds=frozenset({"law"})), Rules(target="y"), Rules(target="new")],
+            [("1", "y"), ("2", "x"), ("2", "y"), ("3", "y")],
+        ),
+        ([], []),
+    ],
+)
+def test_news_are_planned_for_each_known_target_that_wants_one_of_their_feeds(rules, planned):
+    items = [news("1", "ai"), news("2", "law"), news("3", "ai", "robots")]
+
+    deliveries = outbox.plan(items, rules, adopted("x", "y", "z"), NOW)
+
+    assert planned == [(delivery.article, delivery.target) for delivery in deliveries]
+
+
+def test_a_planned_delivery_is_due_now_and_in_the_articles_place():
+    (delivery,) = outbox.plan([news("1")], [Rules(target="x")], adopted("x"), NOW)
+
+    assert delivery == Delivery(
+        id=outbox.delivery_id("1", "x"),
+        article="1",
+        target="x",
+        published=NOW - timedelta(hours=1),
+        state=State.PENDING,
+        next_at=NOW,
+        attempts=0,
+    )
+
+
+def test_a_target_that_is_switched_off_is_planned_for_like_all_others():
+    off = {"x": Adoption(name="x", adopted_at=NOW, off="410")}
+
+    assert len(outbox.plan([news("1")], [Rules(target="x")], off, NOW)) == 1
+
+
+def test_a_new_target_is_told_what_it_is_handed_of_the_past():
+    deliveries = outbox.backfill([news("2"), news("1")], Rules(target="new", backfill=2), NOW)
+
+    assert [("2", "new", NOW), ("1", "new", NOW)] == [(each.article, each.target, each.next_at) for each in deliveries]
+
+
+def test_a_new_target_is_told_nothing_where_there_is_nothing():
+    assert outbox.backfill([], Rules(target="new"), NOW) == []
+
+
+def test_a_backfilled_delivery_is_the_same_duty_as_a_planned_one():
+    (planned,) = outbox.plan([news("1")], [Rules(target="x")], adopted("x"), NOW)
+    (backfilled,) = outbox.backfill([news("1")], Rules(target="x"), NOW)
+
+    assert planned == backfilled
+
+
+def test_the_id_of_a_duty_never_changes():
+    assert outbox.delivery_id("article", "target") == "f89687a6ef966e28cbd51c0b9d8a2cc8"
+
+
+def test_each_article_and_target_have_an_id_of_their_own():
+    pairs = [("1", "x"), ("1", "y"), ("2", "x"), ("x", "1"), ("1x", ""), ("", "1x")]
+
+    assert len({outbox.delivery_id(*pair) for pair in pairs}) == len(pairs)
+
+
+# begin
+
+
+def test_a_delivery_that_begins_is_marked_before_it_leaves():
+    begun = outbox.begin(pending(attempts=2, last_error="503"), NOW, HOLD)
+
+    assert begun == pending(state=State.SENDING, attempts=3, next_at=NOW, last_error="503")
+
+
+@pytest.mark.parametrize(
+    ("care", "age", "state"),
+    [
+        (HOLD, timedelta(0), State.UNKNOWN),
+        (RESEND, timedelta(0), State.SENDING),
+        (RESEND, timedelta(days=30), State.SENDING),
+        (REPLAY, timedelta(0), State.SENDING),
+        (REPLAY, timedelta(minutes=59, seconds=59), State.SENDING),
+        (REPLAY, timedelta(hours=1), State.UNKNOWN),
+        (replace(REPLAY, on_unknown="resend"), timedelta(hours=1), State.SENDING),
+    ],
+)
+def test_a_doubtful_delivery_begins_only_where_that_doubles_nothing(care, age, state):
+    begun = outbox.begin(pending(attempts=1, doubtful_since=NOW - age), NOW, care)
+
+    assert state == begun.state
+    assert begun.attempts == (2 if state is State.SENDING else 1)
+    assert begun.doubtful_since == NOW - age
+
+
+# after
+
+
+@pytest.mark.parametrize("care", [HOLD, RESEND, REPLAY])
+@pytest.mark.parametrize("doubtful_since", [None, SENT])
+def test_a_delivered_message_is_done(care, doubtful_since):
+    done = outbox.after(
+        sending(last_error="503", doubtful_since=doubtful_since),
+        Outcome(kind="delivered", reason="200 ok", remote_id="109"),
+        NOW,
+        care,
+        0,
+    )
+
+    assert done == sending(state=State.DELIVERED, remote_id="109")
+
+
+@pytest.mark.parametrize("attempts", [1, MOST_ATTEMPTS])
+@pytest.mark.parametrize("care", [HOLD, RESEND, REPLAY])
+def test_a_rejected_message_is_a_dead_letter_at_once(attempts, care):
+    done = outbox.after(sending(attempts), Outcome(kind="rejected", reason="422 too long"), NOW, care, 0)
+
+    assert done == sending(attempts, state=State.DEAD, last_error="422 too long")
+
+
+@pytest.mark.parametrize("attempts", [1, MOST_ATTEMPTS])
+@pytest.mark.parametrize("doubtful_since", [None, SENT])
+def test_a_target_that_is_gone_keeps_its_duty(attempts, doubtful_since):
+    kept = outbox.after(
+        sending(attempts, doubtful_since=doubtful_since), Outcome(kind="gone", reason="410"), NOW, HOLD, 0
+    )
+
+    assert kept == pending(attempts=attempts, next_at=NOW, last_error="410", doubtful_since=doubtful_since)
+
+
+def test_the_retry_table_is_the_one_that_is_promised():
+    assert tuple(TABLE) == RETRY_DELAYS
+
+
+@pytest.mark.parametrize(("attempt", "delay"), list(enumerate(TABLE, start=1)))
+@pytest.mark.parametrize(("spread", "factor"), [(-1, 0.8), (-0.5, 0.9), (0, 1), (1, 1.2)])
+def test_a_retry_waits_its_delay_spread_by_a_fifth(attempt, delay, spread, factor):
+    later = outbox.after(sending(attempt), Outcome(kind="retry", reason="503"), NOW, HOLD, spread)
+
+    assert later == sending(attempt, state=State.PENDING, next_at=NOW + delay * factor, last_error="503")
+
+
+@pytest.mark.parametrize("spread", [-1, 0, 1])
+@pytest.mark.parametrize("kind", ["retry", "unknown"])
+@pytest.mark.parametrize(
+    ("asked", "due"),
+    [
+        (timedelta(minutes=1), NOW + timedelta(minutes=1)),
+        (timedelta(days=1), NOW + timedelta(days=1)),
+        (NOW + timedelta(minutes=10), NOW + timedelta(minutes=10)),
+    ],
+)
+def test_a_service_is_never_asked_earlier_than_it_said(kind, spread, asked, due):
+    later = outbox.after(sending(), Outcome(kind=kind, not_before=asked), NOW, RESEND, spread)
+
+    assert (later.state, later.next_at) == (State.PENDING, due)
+
+
+@pytest.mark.parametrize("asked", [None, timedelta(0), timedelta(seconds=4), NOW, NOW - timedelta(days=1)])
+def test_a_service_that_asks_for_less_is_asked_when_the_table_says(asked):
+    later = outbox.after(sending(), Outcome(kind="retry", not_before=asked), NOW, HOLD, 0)
+
+    assert later.next_at == NOW + timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("not_before", [None, timedelta(minutes=1)])
+def test_after_the_last_retry_there_is_a_dead_letter(not_before):
+    outcome = Outcome(kind="retry", reason="503", not_before=not_before)
+
+    last = outbox.after(sending(MOST_ATTEMPTS), outcome, NOW, HOLD, 0)
+
+    assert last == sending(MOST_ATTEMPTS, state=State.DEAD, last_error="503")
+
+
+@pytest.mark.parametrize("care", [RESEND, Care(replay=timedelta(days=365))])
+@pytest.mark.parametrize("kind", ["retry", "unknown"])
+def test_after_the_last_retry_a_doubtful_message_is_held_not_dead(care, kind):
+    doubtful = sending(MOST_ATTEMPTS, doubtful_since=SENT - timedelta(days=3))
+
+    assert outbox.after(doubtful, Outcome(kind=kind), NOW, care, 0).state == State.UNKNOWN
+
+
+def test_a_message_nobody_knows_of_is_held():
+    held = outbox.after(sending(), Outcome(kind="unknown", reason="timeout"), NOW, HOLD, 0)
+
+    assert held == sending(state=State.UNKNOWN, doubtful_since=SENT, last_error="timeout")
+
+
+@pytest.mark.parametrize("care", [RESEND, REPLAY])
+def test_a_message_nobody_knows_of_goes_again_where_its_owner_or_its_service_allows(care):
+    again = outbox.after(sending(), Outcome(kind="unknown", reason="timeout"), NOW, care, 0)
+
+    assert again == pending(attempts=1, next_at=NOW + timedelta(seconds=5), doubtful_since=SENT, last_error="timeout")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "since", "not_before", "state"),
+    [
+        (3, NOW - timedelta(minutes=29), None, State.PENDING),
+        (3, NOW - timedelta(minutes=30), None, State.UNKNOWN),
+        (4, NOW, None, State.UNKNOWN),
+        (1, NOW, timedelta(minutes=59), State.PENDING),
+        (1, NOW, timedelta(minutes=60), State.UNKNOWN),
+    ],
+)
+@pytest.mark.parametrize("kind", ["retry", "unknown"])
+def test_a_doubtful_message_goes_again_only_while_its_key_is_known(kind, attempts, since, not_before, state):
+    doubtful = sending(attempts, doubtful_since=since)
+
+    assert state == outbox.after(doubtful, Outcome(kind=kind, not_before=not_before), NOW, REPLAY, 0).state
+
+
+def test_the_doubt_is_counted_from_the_first_message_that_may_have_arrived():
+    first = NOW - timedelta(minutes=20)
+
+    again = outbox.after(sending(2, doubtful_since=first), Outcome(kind="unknown"), NOW, REPLAY, 0)
+
+    assert first == again.doubtful_since
+
+
+# interrupted and retry_now
+
+
+@pytest.mark.parametrize(
+    ("care", "sent", "state", "next_at"),
+    [
+        (HOLD, SENT, State.UNKNOWN, SENT),
+        (RESEND, SENT, State.PENDING, NOW),
+        (REPLAY, SENT, State.PENDING, NOW),
+        (REPLAY, NOW - timedelta(minutes=59), State.PENDING, NOW),
+        (REPLAY, NOW - timedelta(minutes=60), State.UNKNOWN, NOW - timedelta(minutes=60)),
+    ],
+)
+def test_what_a_crash_left_in_sending_is_in_doubt_since_it_left(care, sent, state, next_at):
+    found = outbox.interrupted(sending(next_at=sent), NOW, care)
+
+    assert found == sending(
+        state=state, next_at=next_at, doubtful_since=sent, last_error="feeder stopped while it was sent"
+    )
+
+
+def test_a_crash_keeps_the_first_doubt():
+    first = NOW - timedelta(minutes=59)
+
+    assert outbox.interrupted(sending(2, doubtful_since=first), NOW, REPLAY).doubtful_since == first
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_person_may_have_it_tried_from_the_beginning(state):
+    tried = outbox.retry_now(
+        sending(MOST_ATTEMPTS, state=state, doubtful_since=SENT, last_error="503", remote_id="109"), NOW
+    )
+
+    assert tried == pending(next_at=NOW, last_error="503", remote_id="109")
+    assert outbox.begin(tried, NOW, HOLD).state == State.SENDING
+
+
+# The whole life
+
+CARES = st.builds(
+    Care,
+    replay=st.sampled_from([None, timedelta(hours=1), timedelta(days=365)]),
+    on_unknown=st.sampled_from(["hold", "resend"]),
+)
+WAITS = st.one_of(
+    st.none(),
+    st.timedeltas(timedelta(0), timedelta(days=1)),
+    st.datetimes(NOW.replace(tzinfo=None), NOW.replace(tzinfo=None) + timedelta(days=30), timezones=st.just(UTC)),
+)
+SPREADS = st.floats(-1, 1)
+
+
+class Life(RuleBasedStateMachine):
+    """One delivery in the hands of a worker that may crash, a person, and a clock that jumps both ways."""
+
+    @initialize(care=CARES)
+    def planned(self, care):
+        self.care = care
+        self.now = NOW
+        self.delivery = pending(next_at=NOW)
+        self.begun = 0  # since a person acted
+        self.unanswered = 0  # of these, the tries that a crash or a switched off target ended
+        self.may_have_arrived = False
+
+    def at(self, *states):
+        return self.delivery.state in states
+
+    @rule(step=st.timedeltas(timedelta(days=-2), timedelta(days=2)))
+    def jump(self, step):
+        self.now += step
+
+    @precondition(lambda self: self.at(State.PENDING))
+    @rule()
+    def wait_until_due(self):
+        self.now = max(self.now, self.delivery.next_at)
+
+    @precondition(lambda self: self.at(State.PENDING) and self.delivery.next_at <= self.now)
+    @rule()
+    def begin(self):
+        self.delivery = outbox.begin(self.delivery, self.now, self.care)
+        if self.at(State.SENDING):
+            assert not self.may_have_arrived or self.care != HOLD
+            assert self.delivery.next_at == self.now
+            self.begun += 1
+        else:
+            assert self.at(State.UNKNOWN)
+            assert self.may_have_arrived
+
+    @precondition(lambda self: self.at(State.SENDING))
+    @rule(spread=SPREADS, wait=WAITS, kind=st.sampled_from(["retry", "unknown"]))
+    def fail(self, kind, wait, spread):
+        self.may_have_arrived |= kind == "unknown"
+        self.delivery = outbox.after(
+            self.delivery, Outcome(kind=kind, not_before=wait, reason=kind), self.now, self.care, spread
+        )
+        assert not self.at(State.SENDING, State.DELIVERED)
+        if self.at(State.PENDING):
+            asked = self.now + wait if isinstance(wait, timedelta) else wait
+            assert self.delivery.next_at >= max(self.now + RETRY_DELAYS[0] * 0.8, asked or self.now)
+            assert not self.may_have_arrived or self.care != HOLD
+
+    @precondition(lambda self: self.at(State.SENDING))
+    @rule(spread=SPREADS, kind=st.sampled_from(["delivered", "rejected"]))
+    def end(self, kind, spread):
+        self.delivery = outbox.after(self.delivery, Outcome(kind=kind), self.now, self.care, spread)
+        assert self.at(State.DELIVERED if kind == "delivered" else State.DEAD)
+
+    @precondition(lambda self: self.at(State.SENDING))
+    @rule(spread=SPREADS)
+    def find_it_gone(self, spread):
+        self.delivery = outbox.after(self.delivery, Outcome(kind="gone"), self.now, self.care, spread)
+        self.unanswered += 1
+        assert self.at(State.PENDING)
+
+    @precondition(lambda self: self.at(State.SENDING))
+    @rule()
+    def crash(self):
+        self.may_have_arrived = True
+        self.unanswered += 1
+        self.delivery = outbox.interrupted(self.delivery, self.now, self.care)
+        assert self.at(State.UNKNOWN) if self.care == HOLD else self.at(State.UNKNOWN, State.PENDING)
+
+    @precondition(lambda self: not self.at(State.SENDING))
+    @rule()
+    def a_person_acts(self):
+        self.delivery = outbox.retry_now(self.delivery, self.now)
+        self.begun = self.unanswered = 0
+        self.may_have_arrived = False
+
+    @invariant()
+    def attempts_are_those_that_were_begun(self):
+        assert self.begun == self.delivery.attempts
+
+    @invariant()
+    def attempts_never_exceed_the_table(self):
+        assert self.delivery.attempts - self.unanswered <= MOST_ATTEMPTS
+
+    @invariant()
+    def a_doubt_is_remembered_until_it_is_settled(self):
+        if not self.at(State.DELIVERED):
+            assert self.may_have_arrived == (self.delivery.doubtful_since is not None)
+
+    @invariant()
+    def what_may_have_arrived_is_never_called_dead_unless_the_service_said_so(self):
+        if self.at(State.DEAD) and self.may_have_arrived:
+            assert not self.delivery.last_error
+
+
+Life.TestCase.settings = settings(max_examples=100, stateful_step_count=60)
+TestLife = Life.TestCase
