@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from feeder import __version__
+from feeder import __version__, output
 from feeder.errors import FeederError, Problem, SettingsError, UsageError
 from feeder.models import State
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from feeder.pipeline import Progress, Report
     from feeder.settings import Loaded
     from feeder.targets.base import Target
 
@@ -43,10 +37,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 class _Places:
-    """Where the settings are, as the options before the command say."""
+    """What the options before the command say."""
 
     config: Path | None = None
     secrets: Path | None = None
+    debug: bool = False
 
 
 def _print_version(wanted: bool) -> None:
@@ -61,11 +56,12 @@ def _options(
         Path | None, typer.Option("--config", "-c", help="The settings file; config/feeder.toml if there is one.")
     ] = None,
     secrets: Annotated[Path | None, typer.Option("--secrets-dir", help="A folder with a file for each secret.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an unforeseen error came up.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    _Places.config, _Places.secrets = config, secrets
+    _Places.config, _Places.secrets, _Places.debug = config, secrets, debug
 
 
 def main() -> None:
@@ -79,6 +75,12 @@ def main() -> None:
         raise SystemExit(0) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except Exception as error:  # the last line of defence
+        if _Places.debug:
+            raise
+        _fail(
+            f"something unforeseen: {type(error).__name__}: {error}; `feeder --debug …` shows where; please report it"
+        )
 
 
 def _fail(message: str) -> NoReturn:
@@ -100,7 +102,7 @@ def run(
     from feeder import app as house
 
     loaded = _loaded(host=host, port=port)
-    house.run(loaded, _stdout(), with_web=serve)
+    house.run(loaded, output.stdout(), with_web=serve)
 
 
 @app.command()
@@ -125,54 +127,19 @@ def once(
     from feeder import app as house
 
     loaded = _loaded()
-    with _progress("Reading articles") as progress:
+    with output.progress("Reading articles") as progress:
         if dry_run:
             report, tallies = house.dry_run(loaded, progress), {}
         else:
-            done = house.once(loaded, _stderr() if as_json else _stdout(), progress)
+            done = house.once(loaded, output.stderr() if as_json else output.stdout(), progress)
             report, tallies = done.report, done.tallies
-    told = _told_once(report, {name: vars_of(tally) for name, tally in tallies.items()}, dry_run=dry_run)
+    told = output.told_once(report, {name: output.vars_of(tally) for name, tally in tallies.items()}, dry_run=dry_run)
     if as_json:
-        _print_json(told)
+        output.print_json(told)
     else:
-        _print_once(report, told, dry_run=dry_run)
+        output.print_once(report, told, dry_run=dry_run)
     if report.problems or any(tally.rejected or tally.unknown or tally.gone for tally in tallies.values()):
         raise typer.Exit(1)
-
-
-def vars_of(record: Any) -> dict[str, Any]:
-    """A record's fields as a dict."""
-    return {name: getattr(record, name) for name in record.__slots__}
-
-
-def _told_once(report: Report, tallies: dict[str, dict[str, int]], *, dry_run: bool) -> dict[str, Any]:
-    return {
-        "dry_run": dry_run,
-        "files": {"read": report.changed, "gone": report.gone},
-        "bad": [vars_of(problem) for problem in report.problems],
-        "documents": list(report.documents),
-        "planned": [{"target": each.target, "article": each.article, "id": each.id} for each in report.planned],
-        "targets": tallies,
-    }
-
-
-def _print_once(report: Report, told: dict[str, Any], *, dry_run: bool) -> None:
-    _print_problems(report.problems)
-    would = "would be " if dry_run else ""
-    typer.echo(
-        f"{report.changed} files read, {len(report.problems)} bad; {len(report.documents)} documents {would}published",
-        err=True,
-    )
-    by_target: dict[str, int] = {}
-    for delivery in report.planned:
-        by_target[delivery.target] = by_target.get(delivery.target, 0) + 1
-    if dry_run:
-        for name, number in sorted(by_target.items()):
-            typer.echo(f"{name}: {number} headlines would be sent", err=True)
-        return
-    for name, tally in told["targets"].items():
-        said = ", ".join(f"{number} {what}" for what, number in tally.items() if number) or "nothing due"
-        typer.echo(f"{name}: {said}", err=True)
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
@@ -197,21 +164,21 @@ def check(
     else:
         problems += house.folder_problems(loaded)
     source, max_bytes = settings.articles_of(_Places.config, _Places.secrets)
-    with _progress("Reading articles") as progress:
+    with output.progress("Reading articles") as progress:
         found = inspection.inspect_articles(source, max_bytes, house.utc_now(), progress)
     problems += [*found.problems, *inspection.inspect_targets(targets, found.topics)]
     problems = list(dict.fromkeys(problems))
     errors = [problem for problem in problems if strict or not problem.warning]
     if as_json:
-        _print_json(
+        output.print_json(
             {
                 "articles": found.articles,
                 "targets": sorted(targets),
-                "problems": [vars_of(problem) for problem in problems],
+                "problems": [output.vars_of(problem) for problem in problems],
             }
         )
     else:
-        _print_problems(problems)
+        output.print_problems(problems)
         warnings = sum(problem.warning for problem in problems)
         typer.echo(
             f"{found.articles} articles, {len(targets)} targets; {len(problems) - warnings} errors, {warnings} warnings"
@@ -230,7 +197,7 @@ def preview(
 
     loaded = _loaded()
     found = inspection.article_at(article, loaded.settings.max_article_bytes)
-    _print_json(inspection.payload(_target(loaded, target), target, found, loaded.settings.language))
+    output.print_json(inspection.payload(_target(loaded, target), target, found, loaded.settings.language))
 
 
 @app.command()
@@ -243,34 +210,9 @@ def status(as_json: Json = False) -> None:
     with house.opened(loaded) as store:
         found = inspection.status(store, loaded.targets, house.utc_now())
     if as_json:
-        _print_json(found)
+        output.print_json(found)
     else:
-        _print_status(found)
-
-
-def _print_status(found: dict[str, Any]) -> None:
-    articles, last = found["articles"], found["last_pass"]
-    console = _stdout()
-    bad = f", {len(articles['bad'])} bad" if articles["bad"] else ""
-    embargoed = f", {articles['embargoed']} waiting for their time" if articles["embargoed"] else ""
-    console.print(f"articles   {articles['published']} published{embargoed}{bad}", highlight=False)
-    for problem in articles["bad"]:
-        console.print(
-            f"           {Problem(where=problem['file'], line=problem['line'], reason=problem['reason'])}",
-            style="yellow",
-            markup=False,
-        )
-    console.print(f"feeds      {len(found['feeds'])}: {', '.join(found['feeds'])}", highlight=False, markup=False)
-    console.print(f"last pass  {last['ended'] if last else 'never'}", highlight=False)
-    rows = []
-    for name, target in found["targets"].items():
-        kind = target["kind"] or "not in the settings"
-        rows.append(
-            [name, f"{kind}, off: {target['off']}" if target["off"] else kind, *map(str, target["deliveries"].values())]
-        )
-    if rows:
-        console.print()
-        _print_table(console, ["target", "kind", *(state.value for state in State)], rows)
+        output.print_status(found)
 
 
 @app.command()
@@ -289,15 +231,9 @@ def deliveries(
     with house.opened(_loaded()) as store:
         found = inspection.listing(store, states=state or (), target=target, limit=limit)
     if as_json:
-        _print_json(found)
-    elif not found:
-        typer.echo("no deliveries", err=True)
+        output.print_json(found)
     else:
-        rows = [
-            [each["id"][:12], each["state"], each["target"], each["title"], str(each["attempts"]), each["last_error"]]
-            for each in found
-        ]
-        _print_table(_stdout(), ["id", "state", "target", "title", "tries", "last error"], rows)
+        output.print_deliveries(found)
 
 
 @app.command()
@@ -307,12 +243,11 @@ def retry(delivery: Annotated[str, typer.Argument(help="A delivery's id, or the 
     from feeder import inspection, outbox
     from feeder.store import deliveries as rows
 
-    with house.opened(_loaded()) as store:
-        found = inspection.one_delivery(store, delivery)
+    with house.opened(_loaded()) as store, store.write() as connection:
+        found = inspection.one_delivery(connection, delivery)
         if found.state in (State.DELIVERED, State.SENDING):
             raise UsageError(f"{found.id}: is {found.state.value}; there is nothing to try again")
-        with store.write() as connection:
-            rows.save(connection, outbox.retry_now(found, house.utc_now()))
+        rows.save(connection, outbox.retry_now(found, house.utc_now()))
     typer.echo(f"{found.id} to {found.target} is due now; a running worker, or `feeder once`, sends it")
 
 
@@ -327,7 +262,7 @@ def target_test(name: Annotated[str, typer.Argument(help="A target's name.")]) -
     from feeder import app as house
 
     loaded = _loaded()
-    outcome = asyncio.run(house.send_test(_target(loaded, name), _stdout()))
+    outcome = asyncio.run(house.send_test(_target(loaded, name), output.stdout()))
     said = f"{name}: {outcome.kind}{f' ({outcome.reason})' if outcome.reason else ''}"
     typer.secho(said, err=True, fg="green" if outcome.kind == "delivered" else "red")
     if outcome.kind != "delivered":
@@ -367,55 +302,3 @@ def _target(loaded: Loaded, name: str) -> Target:
     except KeyError:
         there = ", ".join(loaded.targets) or "none"
         raise UsageError(f"{name}: no target has this name; the settings have: {there}") from None
-
-
-def _stdout() -> Console:
-    from feeder.terminal import Terminal
-
-    return Terminal()
-
-
-def _stderr() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """A bar on a terminal for work that takes a while; nothing elsewhere."""
-    from rich.progress import Progress as Bar
-
-    with Bar(console=_stderr(), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print_problems(problems: Iterable[Problem]) -> None:
-    for problem in problems:
-        kind, colour = ("warning", "yellow") if problem.warning else ("error", "red")
-        typer.secho(f"{kind}: {problem}", fg=colour, err=True)
-
-
-def _print_json(found: Any) -> None:
-    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
-
-
-def _print_table(console: Console, columns: list[str], rows: list[list[str]]) -> None:
-    """A table on a terminal; tab-separated values in a pipe."""
-    if not console.is_terminal:
-        _print_lines("\t".join(row) for row in [columns, *rows])
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(line)

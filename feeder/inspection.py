@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 
 from feeder import selection, slugs
 from feeder.articles import parse, scan
@@ -183,10 +184,9 @@ def _delivery(delivery: Delivery, article: Article | None) -> dict[str, Any]:
     }
 
 
-def one_delivery(store: Store, prefix: str) -> Delivery:
+def one_delivery(connection: sa.Connection, prefix: str) -> Delivery:
     """The delivery whose id begins with `prefix`. UsageError when there is none, or more than one."""
-    with store.read() as connection:
-        found = deliveries.get(connection, prefix)
+    found = deliveries.get(connection, prefix)
     if not found:
         raise UsageError(f"{prefix}: no delivery has an id that begins so; `feeder deliveries` lists them")
     if len(found) > 1:
