@@ -32,6 +32,8 @@ RETRY_DELAYS = tuple(
         {"hours": 24},
     )
 )
+LONGEST_WAIT = timedelta(days=30)  # a service that asks for more is asked then all the same
+_CLOCKS_DIFFER = timedelta(minutes=5)
 JITTER = 0.2  # each delay is spread by up to this part of itself, to both sides
 
 OnUnknown = Literal["hold", "resend"]
@@ -71,7 +73,7 @@ def _delivery(item: News, target: str, now: datetime) -> Delivery:
 
 def begin(delivery: Delivery, now: datetime, care: Care) -> Delivery:
     """`delivery` as it is committed before its first byte leaves; held instead where sending it might double it."""
-    if delivery.doubtful_since is not None and not _safe_to_repeat(delivery.doubtful_since, now, care):
+    if delivery.doubtful_since is not None and not _may_repeat(delivery, now, care):
         return replace(delivery, state=State.UNKNOWN)
     return replace(delivery, state=State.SENDING, attempts=delivery.attempts + 1, next_at=now)
 
@@ -88,23 +90,16 @@ def after(delivery: Delivery, outcome: Outcome, now: datetime, care: Care, sprea
             return replace(told, state=State.DELIVERED, remote_id=outcome.remote_id, doubtful_since=None)
         case "rejected":
             return replace(told, state=State.DEAD)
-        case "gone":  # the target is switched off; the duty stays
-            return replace(told, state=State.PENDING, next_at=now)
+        case "gone":  # the target is switched off; the duty stays, and this was no try at it
+            return replace(told, state=State.PENDING, next_at=now, attempts=max(told.attempts - 1, 0))
         case "unknown":
-            told = replace(told, doubtful_since=told.doubtful_since or told.next_at)
-    return _retry(told, outcome, now, care, spread)
+            return _doubtful(told, _due(told, outcome, now, spread), care)
+    return _retry(told, _due(told, outcome, now, spread), care)
 
 
 def interrupted(delivery: Delivery, now: datetime, care: Care) -> Delivery:
     """`delivery`, which a crash left in `sending`: nobody knows whether it arrived."""
-    doubtful = replace(
-        delivery,
-        doubtful_since=delivery.doubtful_since or delivery.next_at,
-        last_error="feeder stopped while it was sent",
-    )
-    if not _safe_to_repeat(doubtful.doubtful_since or now, now, care):
-        return replace(doubtful, state=State.UNKNOWN)
-    return replace(doubtful, state=State.PENDING, next_at=now)
+    return _doubtful(replace(delivery, last_error="feeder stopped while it was sent"), now, care)
 
 
 def retry_now(delivery: Delivery, now: datetime) -> Delivery:
@@ -112,25 +107,43 @@ def retry_now(delivery: Delivery, now: datetime) -> Delivery:
     return replace(delivery, state=State.PENDING, next_at=now, attempts=0, doubtful_since=None)
 
 
-def _retry(delivery: Delivery, outcome: Outcome, now: datetime, care: Care, spread: float) -> Delivery:
+def _doubtful(delivery: Delivery, due: datetime, care: Care) -> Delivery:
+    """`delivery`, of which it is not known whether it arrived: again at `due`, or held."""
+    doubted_before = delivery.doubtful_since is not None
+    told = replace(delivery, doubtful_since=delivery.doubtful_since or delivery.next_at)
+    once_more = care.on_unknown == "resend" and not doubted_before
+    if once_more or _known_again(told, due, care):
+        return _retry(told, due, care)
+    return replace(told, state=State.UNKNOWN)
+
+
+def _retry(delivery: Delivery, due: datetime, care: Care) -> Delivery:
+    """`delivery`, tried again at `due`, unless that is one time too many or might double what is in doubt."""
     if delivery.attempts > len(RETRY_DELAYS):
         return replace(delivery, state=State.UNKNOWN if delivery.doubtful_since else State.DEAD)
-    delay = RETRY_DELAYS[max(delivery.attempts, 1) - 1] * (1 + JITTER * spread)
-    due = max(now + delay, _asked_for(outcome, now))
-    if delivery.doubtful_since is not None and not _safe_to_repeat(delivery.doubtful_since, due, care):
+    if delivery.doubtful_since is not None and not _may_repeat(delivery, due, care):
         return replace(delivery, state=State.UNKNOWN)
     return replace(delivery, state=State.PENDING, next_at=due)
 
 
-def _asked_for(outcome: Outcome, now: datetime) -> datetime:
-    if outcome.not_before is None:
-        return now
-    return outcome.not_before if isinstance(outcome.not_before, datetime) else now + outcome.not_before
+def _due(delivery: Delivery, outcome: Outcome, now: datetime, spread: float) -> datetime:
+    """When a delivery is tried again: by the table, and never earlier than the service asked."""
+    delay = RETRY_DELAYS[min(max(delivery.attempts, 1), len(RETRY_DELAYS)) - 1] * (1 + JITTER * spread)
+    asked = outcome.not_before or now
+    asked = asked if isinstance(asked, datetime) else now + asked
+    return max(now + delay, min(asked, now + LONGEST_WAIT))
 
 
-def _safe_to_repeat(since: datetime, when: datetime, care: Care) -> bool:
-    """Whether a message first sent at `since` may be sent once more at `when`.
+def _may_repeat(delivery: Delivery, when: datetime, care: Care) -> bool:
+    """Whether a message in doubt may be sent again at `when`: its service knows it again, or its owner asked for that."""
+    return care.on_unknown == "resend" or _known_again(delivery, when, care)
 
-    So it is where the service knows it again by its key, and where its owner said that twice is better than never.
+
+def _known_again(delivery: Delivery, when: datetime, care: Care) -> bool:
+    """Whether the service will still know at `when` the key of a message that it may have got.
+
+    A clock that was set back far makes the message's age unknown.
     """
-    return care.on_unknown == "resend" or (care.replay is not None and when - since < care.replay)
+    if care.replay is None or delivery.doubtful_since is None:
+        return False
+    return -_CLOCKS_DIFFER < when - delivery.doubtful_since < care.replay

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
-from feeder import slugs
-from feeder.models import ALL, Article, Headline, Rules, Topic
-
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+from feeder import slugs, text
+from feeder.models import ALL, Article, Headline, Rules
 
 
 def feeds_of(labels: Collection[str]) -> frozenset[str]:
@@ -27,16 +24,16 @@ def headline(article: Article, rules: Rules, language: str) -> Headline:
 
 
 def _hashtags(article: Article, rules: Rules) -> tuple[str, ...]:
-    own = [hashtag(topic) for topic in article.topics]
-    tags = own if rules.hashtags is True else list(rules.hashtags or ())
-    return tuple(dict.fromkeys(tag for tag in tags if tag))
+    own = [topic.label for topic in article.topics]
+    labels = own if rules.hashtags is True else rules.hashtags or ()
+    return tuple(dict.fromkeys(tag for tag in map(hashtag, labels) if tag))
 
 
-def hashtag(topic: Topic) -> str:
-    """The hashtag of a topic without its '#': "AI Ethics" gives AIEthics, "machine learning" MachineLearning.
+def hashtag(label: str) -> str:
+    """The hashtag of a label without its '#': "AI Ethics" gives AIEthics, "machine learning" MachineLearning.
 
     Empty where the label has no letter: services take no hashtag of digits alone.
     """
-    words = _WORD.findall(topic.label)
+    words = text.words(label)
     tag = words[0] if len(words) == 1 else "".join(word[0].upper() + word[1:] for word in words)
     return tag if any(char.isalpha() for char in tag) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 
 import regex
 
@@ -12,6 +13,7 @@ _ILLEGAL = regex.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]|\p{Noncharacter_Code_Point}"
 )
 _SPACE = regex.compile(r"\s+")
+_WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+")
 _GRAPHEME = regex.compile(r"\X")
 
 ELLIPSIS = "…"
@@ -25,6 +27,11 @@ def legal(text: str) -> str:
 def line(text: str) -> str:
     """`text` as one clean line: entities decoded once, control characters removed, white space collapsed."""
     return str(_SPACE.sub(" ", legal(html.unescape(text)))).strip()
+
+
+def words(text: str) -> list[str]:
+    """The runs of letters, digits and the marks that belong to them."""
+    return [match[0] for match in _WORD.finditer(unicodedata.normalize("NFC", text))]
 
 
 def graphemes(text: str) -> int:

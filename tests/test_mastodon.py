@@ -327,3 +327,16 @@ def test_no_headline_is_longer_than_an_instance_takes(title, urls, tags, limit):
     )
 
     assert counted(told_by(Mastodon(**OPTIONS, max_characters=limit), told)["status"]) <= limit
+
+
+@pytest.mark.parametrize("reset", ["2026-11-01T12:05:00", "2026-11-01T12:05:00Z", "2026-11-01T13:05:00+01:00"])
+def test_the_end_of_the_rate_limit_is_a_time_with_a_zone(reset):
+    outcome = drive(ACCOUNT, headline(), httpx.Response(429, headers={"x-ratelimit-reset": reset}))
+
+    assert outcome.not_before == datetime(2026, 11, 1, 12, 5, tzinfo=UTC)
+
+
+def test_a_title_is_not_lost_to_a_link_that_counts_in_full():
+    status = ACCOUNT.status(headline(article=article(title="Заголовок", url="http://intranet/" + "x" * 900)))
+
+    assert status.startswith("Заголовок\n")

@@ -183,7 +183,7 @@ def test_a_target_that_is_gone_keeps_its_duty(attempts, doubtful_since):
         sending(attempts, doubtful_since=doubtful_since), Outcome(kind="gone", reason="410"), NOW, HOLD, 0
     )
 
-    assert kept == pending(attempts=attempts, next_at=NOW, last_error="410", doubtful_since=doubtful_since)
+    assert kept == pending(attempts=attempts - 1, next_at=NOW, last_error="410", doubtful_since=doubtful_since)
 
 
 def test_the_retry_table_is_the_one_that_is_promised():
@@ -337,7 +337,6 @@ class Life(RuleBasedStateMachine):
         self.now = NOW
         self.delivery = pending(next_at=NOW)
         self.begun = 0  # since a person acted
-        self.unanswered = 0  # of these, the tries that a crash or a switched off target ended
         self.may_have_arrived = False
 
     def at(self, *states):
@@ -387,14 +386,13 @@ class Life(RuleBasedStateMachine):
     @rule(spread=SPREADS)
     def find_it_gone(self, spread):
         self.delivery = outbox.after(self.delivery, Outcome(kind="gone"), self.now, self.care, spread)
-        self.unanswered += 1
+        self.begun -= 1
         assert self.at(State.PENDING)
 
     @precondition(lambda self: self.at(State.SENDING))
     @rule()
     def crash(self):
         self.may_have_arrived = True
-        self.unanswered += 1
         self.delivery = outbox.interrupted(self.delivery, self.now, self.care)
         assert self.at(State.UNKNOWN) if self.care == HOLD else self.at(State.UNKNOWN, State.PENDING)
 
@@ -402,7 +400,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def a_person_acts(self):
         self.delivery = outbox.retry_now(self.delivery, self.now)
-        self.begun = self.unanswered = 0
+        self.begun = 0
         self.may_have_arrived = False
 
     @invariant()
@@ -411,7 +409,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def attempts_never_exceed_the_table(self):
-        assert self.delivery.attempts - self.unanswered <= MOST_ATTEMPTS
+        assert self.delivery.attempts <= MOST_ATTEMPTS
 
     @invariant()
     def a_doubt_is_remembered_until_it_is_settled(self):
@@ -426,3 +424,26 @@ class Life(RuleBasedStateMachine):
 
 Life.TestCase.settings = settings(max_examples=100, stateful_step_count=60)
 TestLife = Life.TestCase
+
+
+def test_what_is_in_doubt_is_sent_once_more_and_not_twice_more_where_its_owner_asked_for_that():
+    first = outbox.after(sending(), Outcome(kind="unknown", reason="timeout"), NOW, RESEND, 0)
+    again = outbox.begin(first, first.next_at, RESEND)
+    second = outbox.after(again, Outcome(kind="unknown", reason="timeout"), first.next_at, RESEND, 0)
+
+    assert [first.state, again.state, second.state] == [State.PENDING, State.SENDING, State.UNKNOWN]
+
+
+def test_an_article_that_crashes_the_worker_is_not_sent_for_ever():
+    delivery, tries = pending(), 0
+    while delivery.state is State.PENDING and tries < 50:
+        delivery = outbox.interrupted(outbox.begin(delivery, NOW, REPLAY), NOW, REPLAY)
+        tries += 1
+
+    assert (tries, delivery.state) == (MOST_ATTEMPTS, State.UNKNOWN)
+
+
+def test_a_service_that_asks_for_years_is_asked_after_a_month():
+    for asked in (timedelta(days=10_000), NOW + timedelta(days=10_000)):
+        done = outbox.after(sending(), Outcome(kind="retry", not_before=asked), NOW, HOLD, 0)
+        assert done.next_at == NOW + timedelta(days=30)

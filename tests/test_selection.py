@@ -33,12 +33,12 @@ def topic(label: str) -> Topic:
     ],
 )
 def test_a_hashtag_is_the_words_of_the_label(label, tag):
-    assert tag == selection.hashtag(topic(label))
+    assert tag == selection.hashtag(label)
 
 
 @pytest.mark.parametrize("label", ["2023", "20 23", "3.14", "🎉", "👩‍🚀🚀", "++", "_", " ", ""])
 def test_a_label_without_a_letter_gives_no_hashtag(label):
-    assert not selection.hashtag(topic(label))
+    assert not selection.hashtag(label)
 
 
 def test_a_headline_has_the_hashtags_of_its_topics_once_and_in_their_order():
@@ -98,3 +98,10 @@ def test_a_seed_goes_out_with_its_topics_and_related_links():
 
     assert ("AIEthics", "AI") == headline.hashtags
     assert [link.url for link in told.related[:2]] == [link.url for link in headline.related]
+
+
+@pytest.mark.parametrize(
+    ("label", "tag"), [("Zu\u0308rich", "Zürich"), ("हिन्दी", "हिन्दी"), ("#AI", "AI"), ("two words", "TwoWords")]
+)
+def test_marks_belong_to_their_letters_and_signs_to_nobody(label, tag):
+    assert selection.hashtag(label) == tag

@@ -349,3 +349,12 @@ def test_the_stand_in_refuses_what_slack_refuses():
     spoiled = request.content.replace(b"|x>", b"|<!channel>>")
 
     assert fakes.Slack.fault(fakes.Request(method="POST", path="", headers=dict(request.headers), body=spoiled))
+
+
+@pytest.mark.parametrize("target", [WEBHOOK, BOT])
+def test_a_200_that_is_not_slacks_own_says_nothing_of_the_message(target):
+    outcome = drive(target, headline(), httpx.Response(200, text="<html>log in to the network\n</html>" * 100))
+
+    assert outcome.kind == "unknown"
+    assert len(outcome.reason) < 400
+    assert "\n" not in outcome.reason

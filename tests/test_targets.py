@@ -20,7 +20,7 @@ from feeder import terminal
 from feeder.models import Headline, Image, Outcome, Provider, Topic
 from feeder.outbox import Care
 from feeder.targets import kinds, target_class
-from feeder.targets.base import Target
+from feeder.targets.base import Target, not_before
 from tests import fakes
 from tests.articles import KEY, article, drive, headline, related, requests_of, seed
 
@@ -34,6 +34,7 @@ LONG_TITLES = {
     "astronauts": "👩🏽\u200d🚀" * 1_250,
     "accents": "e\u0301" * 2_500,
     "mentions": "@all " * 1_000,
+    "to be escaped": "&<*_" * 1_250,
 }
 
 
@@ -49,7 +50,6 @@ class Row:
     in_url: str = ""  # the secret that the request's own address is
     content: dict[str, Any] = field(default_factory=dict)  # what the service answers when it took a message
     network: bool = True
-    long_titles: tuple[str, ...] = tuple(LONG_TITLES)
 
     @property
     def target(self) -> Target:
@@ -146,7 +146,6 @@ ROWS = {
         fault=webhook_fault,
         texts=webhook_texts,
         active=r"[\x00-\x09\x0b-\x1f]",
-        long_titles=("latin", "one word", "mentions"),
         secrets=(ENDPOINT, fakes.SignedWebhook.secret),
         in_url=ENDPOINT,
     ),
@@ -447,9 +446,9 @@ def longest(title: str) -> Headline:
 @pytest.mark.parametrize(
     ("row", "title"),
     [
-        pytest.param(row, LONG_TITLES[title], id=f"{name}-{title}")
+        pytest.param(row, title, id=f"{name}-{kind}")
         for name, row in ROWS.items()
-        for title in row.long_titles
+        for kind, title in LONG_TITLES.items()
     ],
 )
 def test_the_longest_headline_is_a_message_that_the_service_takes(row, title):
@@ -483,3 +482,19 @@ def test_a_title_is_shown_as_it_is_written(row):
     (request,) = requests_of(row.target, headline(article=article(title=UNKIND)))
 
     assert UNKIND in html.unescape(row.texts(request)).replace("\u200b", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "when"),
+    [
+        ("Wed, 21 Oct 2026 07:28:00 GMT", datetime(2026, 10, 21, 7, 28, tzinfo=UTC)),
+        ("Wed, 21 Oct 2026 07:28:00 -0000", datetime(2026, 10, 21, 7, 28, tzinfo=UTC)),
+        ("Wed, 21 Oct 2026 07:28:00 +99999999999999999", None),
+        ("soon", None),
+        ("inf", timedelta(seconds=1e9)),
+        ("nan", timedelta()),
+        ("-5", timedelta()),
+    ],
+)
+def test_a_time_to_wait_is_understood_or_left_out(asked, when):
+    assert not_before(httpx.Response(503, headers={"retry-after": asked})) == when

@@ -236,7 +236,7 @@ def test_neither_heat_nor_state_of_an_article_is_told():
 
 
 def test_related_links_are_left_out_from_the_end_where_a_body_grows_too_large():
-    links = tuple(related(title=f"{number} {'x' * 2_000}") for number in range(20))
+    links = tuple(related(title=f"{number} {'x' * 490}", excerpt="y" * 1_500) for number in range(20))
 
     encoded = webhook.body(headline(related=links))
 
@@ -247,8 +247,9 @@ def test_related_links_are_left_out_from_the_end_where_a_body_grows_too_large():
 
 @pytest.mark.parametrize(("over", "kept"), [(0, 2), (1, 1)])
 def test_a_body_may_be_filled_to_its_limit(over, kept):
-    empty = len(webhook.body(headline(article=article(title=""), related=(related(), related()))))
-    told = headline(article=article(title="x" * (20_000 - empty + over)), related=(related(), related()))
+    address = "https://news.example.org/"
+    empty = len(webhook.body(headline(article=article(url=address), related=(related(), related()))))
+    told = headline(article=article(url=address + "x" * (20_000 - empty + over)), related=(related(), related()))
 
     assert kept == len(json.loads(webhook.body(told))["data"]["related"])
 

@@ -7,8 +7,8 @@ needs several requests stays straight-line code.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from feeder.outbox import Care
 Steps = Generator[httpx.Request, httpx.Response, Outcome]
 
 _RATE_LIMITED_WAIT = timedelta(seconds=60)  # after a 429 that names no time
-_LONGEST_WAIT = timedelta(days=1)  # a service that asks for more is asked tomorrow
+_FOREVER = 1e9  # seconds, about thirty years: as much as a date can be added to
 _REASON_LENGTH = 300
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 503})
 _NOBODY_KNOWS = frozenset({502, 504})  # a gateway gave up on a service that may have gone on
@@ -109,7 +109,7 @@ class Target(BaseModel):
 def outcome_of(response: httpx.Response, **changes: Any) -> Outcome:
     """What a response means for a service that says it with the HTTP status (RFC 9110), as most do."""
     status = response.status_code
-    reason = f"{status} {text.shorten(text.line(response.text), _REASON_LENGTH)}".strip()
+    reason = said(response, response.text)
     if 200 <= status < 300:
         return Outcome(**{"kind": "delivered", "reason": reason, **changes})
     if status in _TRY_AGAIN or (status >= 500 and status not in _NOBODY_KNOWS):
@@ -123,6 +123,20 @@ def outcome_of(response: httpx.Response, **changes: Any) -> Outcome:
     return Outcome(**{"kind": "rejected", "reason": reason, **changes})
 
 
+def said(response: httpx.Response, words: str) -> str:
+    """A reason: the status, and the service's own words in a line of bearable length."""
+    return f"{response.status_code} {text.shorten(text.line(words), _REASON_LENGTH)}".strip()
+
+
+def answer_of(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object in a response; empty when there is none."""
+    try:
+        answer = response.json()
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
 def not_before(response: httpx.Response) -> timedelta | datetime | None:
     """When the service wants to be asked again: its Retry-After (seconds or a date), or a minute after a bare 429."""
     asked = response.headers.get("retry-after", "").strip()
@@ -130,14 +144,19 @@ def not_before(response: httpx.Response) -> timedelta | datetime | None:
         return waiting(float(asked))
     except ValueError:
         pass
+    bare = _RATE_LIMITED_WAIT if response.status_code == 429 else None
+    return moment(parsedate_to_datetime, asked) or bare
+
+
+def moment(read: Callable[[str], datetime], written: str) -> datetime | None:
+    """The time that `read` finds in what a service wrote, in UTC where it names no zone; None when it finds none."""
     try:
-        return parsedate_to_datetime(asked)
-    except ValueError:
-        return _RATE_LIMITED_WAIT if response.status_code == 429 else None
+        found = read(written)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def waiting(seconds: float) -> timedelta:
-    """A wait that a service asked for, within reason."""
-    if not 0 <= seconds < _LONGEST_WAIT.total_seconds():  # not a number is no wait either
-        return _LONGEST_WAIT if seconds > 0 else timedelta()
-    return timedelta(seconds=seconds)
+    """A wait that a service asked for; none where the number is none."""
+    return timedelta(seconds=min(seconds, _FOREVER)) if seconds > 0 else timedelta()

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import httpx
 from pydantic import Field, SecretStr
 
 from feeder import text
 from feeder.models import Headline, Outcome, RelatedLink
-from feeder.targets.base import SecretUrl, Steps, Target, outcome_of
+from feeder.targets.base import SecretUrl, Steps, Target, answer_of, moment, outcome_of, said
 
-_URL = re.compile(r"https?://\S+")
-_COUNTED_SHORT = re.compile(r"https?://[^/?#\s]+\.[a-z]{2,}(:\d+)?([/?#]|$)")  # what an instance knows to be a link
+_URL = re.compile(r"https?://[!-~]+")  # what is not ASCII ends a link
+_COUNTED_SHORT = re.compile(
+    r"https?://[^/?#\s]+\.([a-z]{2,}|xn--[a-z0-9-]+)(:\d+)?([/?#]|$)"
+)  # what an instance takes for one
 _MENTION = re.compile(r"@(?=\w)")
+_TITLE = 80  # characters of a title that no link, however long, takes away
 _LABEL = 120  # characters of a related title
 
 
@@ -53,7 +56,7 @@ class Mastodon(Target):
         article = headline.article
         tags = self._hashtags(headline.hashtags)
         room = self.max_characters - self.count(f"\n\n{article.url}") - self.count(tags)
-        head = f"{self._shortened(article.title, room)}\n\n{article.url}"
+        head = f"{self._shortened(article.title, max(room, _TITLE))}\n\n{article.url}"
         related = ""
         for item in headline.related:
             longer = f"{related or chr(10) * 2 + 'Related:'}\n• {self._label(item)}\n{item.url}"
@@ -99,27 +102,13 @@ def inert(plain: str) -> str:
 
 
 def _outcome(response: httpx.Response) -> Outcome:
-    answer = _json(response)
+    answer = answer_of(response)
     if response.status_code in (401, 403):
-        return Outcome(kind="gone", reason=f"{response.status_code} {text.line(str(answer.get('error', '')))}".strip())
+        return Outcome(kind="gone", reason=said(response, str(answer.get("error", ""))))
     if response.status_code == 429:
-        return outcome_of(response, **_reset(response))
+        # Mastodon says when its rate limit ends as an ISO 8601 time, and sends no Retry-After.
+        reset = moment(datetime.fromisoformat, response.headers.get("x-ratelimit-reset", ""))
+        return outcome_of(response, **({"not_before": reset} if reset else {}))
     if response.is_success and "id" not in answer:
-        return Outcome(kind="unknown", reason=f"{response.status_code} an answer that is no status")
+        return Outcome(kind="unknown", reason=said(response, "an answer that is no status"))
     return outcome_of(response, **({"remote_id": str(answer["id"])} if response.is_success else {}))
-
-
-def _reset(response: httpx.Response) -> dict[str, datetime]:
-    """Mastodon says when its rate limit ends as an ISO 8601 time, and sends no Retry-After."""
-    try:
-        return {"not_before": datetime.fromisoformat(response.headers.get("x-ratelimit-reset", ""))}
-    except ValueError:
-        return {}
-
-
-def _json(response: httpx.Response) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}

@@ -8,6 +8,7 @@ https://docs.slack.dev/messaging/formatting-message-text
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -16,14 +17,16 @@ from pydantic import Field, SecretStr, model_validator
 
 from feeder import text
 from feeder.models import Article, Headline, Outcome, RelatedLink
-from feeder.targets.base import SecretUrl, Steps, Target, not_before, outcome_of
+from feeder.targets.base import SecretUrl, Steps, Target, answer_of, not_before, outcome_of, said
 
 API = "https://slack.com/api/chat.postMessage"
 
 _SECTION = 3000  # characters of a section's text, counted after escaping
 _ALT_TEXT = 2000
 _IMAGE_URL = 3000
-_TITLE = 300
+_TITLE = 300  # and what is bearable of each
+_NAME = 100
+_CONTEXT = 1000
 _EXCERPT = 600
 _NO_BREAK = "\u200b"  # between two characters, it keeps Slack from reading them as formatting
 
@@ -76,27 +79,28 @@ class Slack(Target):
 
     def _outcome(self, response: httpx.Response) -> Outcome:
         """Slack says what was wrong in a word: the body of a webhook's answer, `error` in the Web API's, with status 200."""
-        answer = _json(response) if self.url is None else {}
-        word = str(answer.get("error", "")) if answer else response.text.strip()
+        answer = answer_of(response)
+        word = response.text.strip() if self.url is not None else str(answer.get("error", ""))
+        reason = said(response, word)
         if response.status_code == 429 or word in _RETRY:
-            return Outcome(kind="retry", reason=f"{response.status_code} {word}", not_before=not_before(response))
+            return Outcome(kind="retry", reason=reason, not_before=not_before(response))
         if word in _GONE:
-            return Outcome(kind="gone", reason=f"{response.status_code} {word}")
+            return Outcome(kind="gone", reason=reason)
         if word in _UNKNOWN:
-            return Outcome(kind="unknown", reason=f"{response.status_code} {word}")
-        if self.url is None and response.status_code == 200:
-            if answer.get("ok") is True:
-                return Outcome(kind="delivered", remote_id=str(answer.get("ts", "")))
-            return Outcome(kind="rejected", reason=f"200 {word or 'an answer that is not the Web API’s'}")
+            return Outcome(kind="unknown", reason=reason)
+        if response.is_success:
+            return self._success(answer, word, reason)
         return outcome_of(response)
 
-
-def _json(response: httpx.Response) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
+    def _success(self, answer: dict[str, Any], word: str, reason: str) -> Outcome:
+        """A 200 is Slack's own only with `ok` in it; a proxy's page says nothing of the message."""
+        if self.url is not None and word == "ok":
+            return Outcome(kind="delivered", reason=reason)
+        if self.url is None and answer.get("ok") is True:
+            return Outcome(kind="delivered", remote_id=str(answer.get("ts", "")))
+        if self.url is None and word:
+            return Outcome(kind="rejected", reason=reason)
+        return Outcome(kind="unknown", reason=f"{reason}: not an answer of Slack's")
 
 
 def message(headline: Headline, *, image: bool) -> dict[str, Any]:
@@ -107,19 +111,16 @@ def message(headline: Headline, *, image: bool) -> dict[str, Any]:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": context}]})
     if related := _related(headline.related):
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": related}})
-    provider = f" – {article.provider.name}" if article.provider else ""
-    return {
-        "text": escape(f"{article.title}{provider}"),
-        "unfurl_links": False,
-        "unfurl_media": False,
-        "blocks": blocks,
-    }
+    provider = f" – {text.shorten(article.provider.name, _NAME)}" if article.provider else ""
+    notice = escape(f"{text.shorten(article.title, _TITLE)}{provider}")
+    return {"text": notice, "unfurl_links": False, "unfurl_media": False, "blocks": blocks}
 
 
 def _lead(article: Article, *, image: bool) -> dict[str, Any]:
-    lead = f"*{link(article.url, text.shorten(article.title, _TITLE))}*"
+    lead = f"*{_fitting(article.title, _TITLE, lambda title: link(article.url, title), _SECTION - 2)}*"
     if article.excerpt:
-        lead = f"{lead}\n{escape(text.shorten(article.excerpt, _EXCERPT))}"
+        room = _SECTION - text.utf16_units(lead) - 1
+        lead = f"{lead}\n{_fitting(article.excerpt, _EXCERPT, escape, room)}".rstrip()
     block: dict[str, Any] = {"type": "section", "text": {"type": "mrkdwn", "text": lead}}
     if image and article.images and len(article.images[0].url) <= _IMAGE_URL:
         alt = text.shorten(article.images[0].title or article.title, _ALT_TEXT)
@@ -127,10 +128,25 @@ def _lead(article: Article, *, image: bool) -> dict[str, Any]:
     return block
 
 
+def _fitting(plain: str, limit: int, write: Callable[[str], str], room: int) -> str:
+    """`plain`, shortened to `limit` and further until what `write` makes of it fits into `room`: escaping makes longer."""
+    written = write(text.shorten(plain, limit))
+    while (excess := text.utf16_units(written) - room) > 0 and limit > 0:
+        limit -= max(1, excess // 10)
+        written = write(text.shorten(plain, max(limit, 0)))
+    return written
+
+
 def _context(headline: Headline) -> str:
-    parts = [escape(headline.article.provider.name)] if headline.article.provider else []
-    parts += [f"#{tag}" for tag in headline.hashtags]
-    return text.shorten(" · ".join(parts), _SECTION)
+    """The provider and as many hashtags as there is room for."""
+    provider = headline.article.provider
+    line = escape(text.shorten(provider.name, _NAME)) if provider else ""
+    for tag in headline.hashtags:
+        longer = f"{line} · #{tag}" if line else f"#{tag}"
+        if text.utf16_units(longer) > _CONTEXT:
+            break
+        line = longer
+    return line
 
 
 def _related(related: tuple[RelatedLink, ...]) -> str:
@@ -139,7 +155,7 @@ def _related(related: tuple[RelatedLink, ...]) -> str:
     for item in related:
         line = f"• {link(item.url, text.shorten(item.title, _TITLE))}"
         if item.provider:
-            line += f" ({escape(text.shorten(item.provider.name, 100))})"
+            line += f" ({escape(text.shorten(item.provider.name, _NAME))})"
         if text.utf16_units("\n".join([*lines, line])) > _SECTION:
             break
         lines.append(line)

@@ -19,7 +19,10 @@ from feeder.models import Headline, Image, Provider, RelatedLink
 from feeder.targets.base import SecretUrl, Steps, Target, outcome_of
 
 _BODY = 20_000  # bytes: what the standard asks senders to stay under
-_EXCERPT = 2_000
+_EXCERPT = 2_000  # UTF-16 units, like those below
+_TITLE = 500
+_NAME = 200
+_LABELS = 30  # how many topics and hashtags
 
 
 def _checked_secret(value: SecretStr) -> SecretStr:
@@ -61,9 +64,12 @@ class Webhook(Target):
 
 def body(headline: Headline) -> bytes:
     """The event as JSON; related links are left out from the end where it would grow too large."""
-    related = list(headline.related)
-    while len(encoded := _encode(_event(headline, related))) > _BODY and related:
-        related.pop()
+    related, excerpt = list(headline.related), _EXCERPT
+    while len(encoded := _encode(_event(headline, related, excerpt))) > _BODY and (related or excerpt):
+        if related:
+            related.pop()
+        else:
+            excerpt //= 2
     return encoded
 
 
@@ -71,25 +77,27 @@ def _encode(event: dict[str, Any]) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _event(headline: Headline, related: list[RelatedLink]) -> dict[str, Any]:
+def _event(headline: Headline, related: list[RelatedLink], excerpt: int) -> dict[str, Any]:
     article = headline.article
     return {
         "type": "article.published",
         "timestamp": _moment(article.published),
         "data": {
             "id": article.id,
-            "title": article.title,
+            "title": text.shorten(article.title, _TITLE),
             "url": article.url,
             "source_url": article.source_url or None,
-            "excerpt": text.shorten(article.excerpt, _EXCERPT),
+            "excerpt": text.shorten(article.excerpt, excerpt),
             "published": _moment(article.published),
             "type": article.type,
-            "category": article.category or None,
+            "category": text.shorten(article.category, _NAME) or None,
             "quality": article.quality,
             "language": headline.language or None,
             "provider": _provider(article.provider),
-            "topics": [{"title": topic.label, "slug": topic.slug} for topic in article.topics],
-            "hashtags": list(headline.hashtags),
+            "topics": [
+                {"title": text.shorten(topic.label, _NAME), "slug": topic.slug} for topic in article.topics[:_LABELS]
+            ],
+            "hashtags": [text.shorten(tag, _NAME) for tag in headline.hashtags[:_LABELS]],
             "image": _image(article.images[0]) if article.images else None,
             "related": [_related(link) for link in related],
         },
@@ -99,7 +107,7 @@ def _event(headline: Headline, related: list[RelatedLink]) -> dict[str, Any]:
 def _related(link: RelatedLink) -> dict[str, Any]:
     published = _moment(link.published) if link.published else None
     return {
-        "title": link.title,
+        "title": text.shorten(link.title, _TITLE),
         "url": link.url,
         "excerpt": text.shorten(link.excerpt, _EXCERPT) or None,
         "published": published,
@@ -108,11 +116,20 @@ def _related(link: RelatedLink) -> dict[str, Any]:
 
 
 def _provider(provider: Provider | None) -> dict[str, str] | None:
-    return {"name": provider.name, "domain": provider.domain} if provider else None
+    return (
+        {"name": text.shorten(provider.name, _NAME), "domain": text.shorten(provider.domain, _NAME)}
+        if provider
+        else None
+    )
 
 
 def _image(image: Image) -> dict[str, Any]:
-    return {"url": image.url, "width": image.width, "height": image.height, "title": image.title or None}
+    return {
+        "url": image.url,
+        "width": image.width,
+        "height": image.height,
+        "title": text.shorten(image.title, _TITLE) or None,
+    }
 
 
 def _moment(moment: datetime) -> str:
