@@ -373,7 +373,8 @@ class Life(RuleBasedStateMachine):
         assert not self.at(State.SENDING, State.DELIVERED)
         if self.at(State.PENDING):
             asked = self.now + wait if isinstance(wait, timedelta) else wait
-            assert self.delivery.next_at >= max(self.now + RETRY_DELAYS[0] * 0.8, asked or self.now)
+            asked = min(asked or self.now, self.now + outbox.LONGEST_WAIT)
+            assert self.delivery.next_at >= max(self.now + RETRY_DELAYS[0] * 0.8, asked)
             assert not self.may_have_arrived or self.care != HOLD
 
     @precondition(lambda self: self.at(State.SENDING))
