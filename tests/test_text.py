@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from feeder import text
+
+EVERY_CHARACTER = "".join(map(chr, range(0x110000)))
+FAMILY = "👨‍👩‍👧‍👦"  # one grapheme of seven code points, eleven UTF-16 units
+PIECES = [
+    "a",
+    "word ",
+    " ",
+    ", ",
+    ".",
+    "–",
+    "é",
+    "e\u0301",
+    "\u0301",
+    "🎉",
+    FAMILY,
+    "👍🏽",
+    "🇩🇪",
+    "각",
+    "\r\n",
+    "नि",
+    "人",
+]
+
+texts = st.lists(st.sampled_from(PIECES), max_size=20).map("".join)
+
+
+def as_xml(content: str) -> str:
+    """`content` after a way through an XML document."""
+    element = etree.Element("text")
+    element.text = content
+    return etree.fromstring(etree.tostring(element)).text or ""
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_legal_text_comes_through_xml_as_it_is(written):
+    legal = text.legal(written)
+
+    assert legal == as_xml(legal)
+
+
+def test_every_character_that_is_kept_is_one_that_xml_takes():
+    assert text.legal(EVERY_CHARACTER) == as_xml(text.legal(EVERY_CHARACTER))
+
+
+def test_only_controls_surrogates_noncharacters_and_byte_order_marks_are_removed():
+    controls = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\t"), ord("\n"), ord("\r"), 0x85}
+    noncharacters = {*range(0xFDD0, 0xFDF0), *(plane << 16 | last for plane in range(17) for last in (0xFFFE, 0xFFFF))}
+    removed = controls | noncharacters | {*range(0xD800, 0xE000), 0xFEFF}
+
+    assert removed == set(map(ord, EVERY_CHARACTER)) - set(map(ord, text.legal(EVERY_CHARACTER)))
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("  two   words\t", "two words"),
+        ("one\r\ntwo\rthree\nfour", "one two three four"),
+        ("one\u2028two\u2029three\x0bfour\x85five", "one two threefour five"),
+        ("no&nbsp;break", "no break"),
+        ("It&#8217;s &quot;here&quot;", 'It’s "here"'),
+        ("Q&amp;A", "Q&A"),
+        ("&amp;amp;", "&amp;"),
+        ("&amp;lt;b&amp;gt;", "&lt;b&gt;"),
+        ("a\x00b\x1fc\x7f", "abc"),
+        ("a&#x1;b&#x1F;c", "abc"),
+        ("a&#xFEFF;b&#x81;c", "abc"),
+        ("\ufeffmark", "mark"),
+        ("\ud83d", ""),
+        ("&#xD800;", "\ufffd"),
+        (" &nbsp; ", ""),
+        ("AT&T", "AT&T"),
+        (FAMILY, FAMILY),
+    ],
+)
+def test_a_line_is_clean_and_its_entities_are_decoded_once(written, told):
+    assert told == text.line(written)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_a_line_is_one_line_that_xml_takes(written):
+    told = text.line(written)
+
+    assert told == as_xml(told)
+    assert told == " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("", []),
+        ("AI Ethics", ["AI", "Ethics"]),
+        ("machine-learning/2.0", ["machine", "learning", "2", "0"]),
+        ("snake_case", ["snake", "case"]),
+        ("C++ 🎉", ["C"]),
+        ("Zu\u0308rich", ["Zürich"]),
+        ("नि", ["नि"]),
+        ("人工 知能", ["人工", "知能"]),
+    ],
+)
+def test_words_are_runs_of_letters_digits_and_their_marks(written, words):
+    assert words == text.words(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "graphemes", "units"),
+    [
+        ("", 0, 0),
+        ("abc", 3, 3),
+        ("e\u0301", 1, 2),
+        ("🎉", 1, 2),
+        (FAMILY, 1, 11),
+        ("🇩🇪🇫🇷", 2, 8),
+        ("👍🏽", 1, 4),
+        ("\r\n", 1, 2),
+        ("각", 1, 1),
+        ("人工", 2, 2),
+    ],
+)
+def test_what_a_reader_counts_and_what_a_service_counts(written, graphemes, units):
+    assert (graphemes, units) == (text.graphemes(written), text.utf16_units(written))
+
+
+@pytest.mark.parametrize(
+    ("written", "limit", "told"),
+    [
+        ("hello world", 11, "hello world"),
+        ("hello world", 10, "hello wor…"),
+        ("hello world", 8, "hello…"),
+        ("hello world", 5, "hell…"),
+        ("the quick brown fox", 14, "the quick…"),
+        ("the incomprehensible", 14, "the incompreh…"),
+        ("one, two", 5, "one…"),
+        ("one – two", 6, "one…"),
+        ("end. More", 6, "end…"),
+        ("aaaaaaaaaa", 4, "aaa…"),
+        ("🎉🎉", 4, "🎉🎉"),
+        ("🎉🎉", 3, "🎉…"),
+        ("🎉🎉", 2, "…"),
+        (f"{FAMILY} family", 12, f"{FAMILY}…"),
+        (f"{FAMILY} family", 11, "…"),
+        ("e\u0301e\u0301", 3, "e\u0301…"),
+        ("e\u0301e\u0301", 2, "…"),
+        ("abc", 1, "…"),
+        ("abc", 0, ""),
+        ("abc", -1, ""),
+        ("", 0, ""),
+    ],
+)
+def test_shortened_text_ends_between_graphemes_and_at_a_word_where_one_is_near(written, limit, told):
+    assert told == text.shorten(written, limit)
+
+
+@given(texts, st.integers(-1, 60))
+def test_shortened_text_never_exceeds_its_limit(written, limit):
+    assert text.utf16_units(text.shorten(written, limit)) <= max(limit, 0)
+
+
+@given(texts, st.integers(1, 60))
+def test_shortened_text_is_whole_graphemes_of_the_beginning_and_an_ellipsis(written, limit):
+    told = text.shorten(written, limit)
+    ends = {0, *(found.end() for found in regex.finditer(r"\X", written))}
+    beginnings = {written[:end] for end in ends}
+
+    assert told == written or (told.endswith("…") and told[:-1] in beginnings)
+
+
+@given(texts)
+def test_text_that_fits_stays_as_it_is(written):
+    assert written == text.shorten(written, text.utf16_units(written))
