@@ -78,7 +78,8 @@ class Places:
         if self.secrets is not None and (self.secrets / secret_file(path)).is_file():
             return Problem(where=str(self.secrets / secret_file(path)), reason=reason)
         line = self._line(path)
-        below = [each for each in os.environ if each.upper().startswith(f"{variable(path)}__")]
+        owner = variable(path[:2] if path[0] == "targets" else path)
+        below = [each for each in os.environ if each.upper().startswith(f"{owner}__")]
         if line is None and below:
             return Problem(where=f"{min(below)} (environment)", reason=f"{'.'.join(path)}: {reason}")
         where = str(self.config) if self.config is not None else "settings"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import pydantic_settings
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -229,7 +230,7 @@ def _targets(raw: Mapping[str, dict[str, Any]], places: Places, problems: list[P
             found[name] = target_class.model_validate(options)
         except ValidationError as error:
             for one in error.errors():
-                where = (*path, *map(str, one["loc"]))
+                where = (*path, *map(str, one["loc"][:1]))  # what comes after says how pydantic tried
                 hint = "" if one["loc"] else f"; a secret goes into {variable(path)}__… in the environment"
                 problems.append(places.problem(where, _said(one) + hint, target_class.model_fields))
     return found
@@ -242,7 +243,7 @@ def _said(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return "unknown key"
     message = str(error["msg"]).removeprefix("Value error, ")
-    value = error["input"]
+    value = error["input"] if error["loc"][:1] != ("targets",) else None  # a target that is no table may be a secret
     shown = (
         f"{value!r}: "
         if isinstance(value, str | int | float) and error["loc"][-1:] and not _SECRET.search(str(error["loc"][-1]))
@@ -256,5 +257,9 @@ def _read(cls: type[S], places: Places) -> S:
     token = _PLACES.set(places)
     try:
         return cls()
+    except pydantic_settings.SettingsError as error:
+        where = f"{PREFIX}TARGETS (environment or secrets folder)"
+        reason = "is not JSON; set the options one by one, like FEEDER_TARGETS__NEWSROOM__URL"
+        raise SettingsError([Problem(where=where, reason=reason)]) from error
     finally:
         _PLACES.reset(token)

@@ -25,7 +25,7 @@ def http_url(value: str) -> str:
     ValueError says why it is none.
     """
     text = value.strip()
-    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+    if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in text):
         raise ValueError("holds a control character")
     parts = urlsplit(text)  # its own ValueErrors say what is wrong with an IPv6 host
     scheme = parts.scheme.lower()
@@ -37,6 +37,8 @@ def http_url(value: str) -> str:
         raise ValueError("names no host")
     if parts.username is not None or parts.password is not None:
         raise ValueError("holds a user name or password")
+    if "[" in parts.netloc and ":" not in parts.hostname:
+        raise ValueError("has an address in brackets that is not IPv6")
     host = _host(parts.hostname)
     if (port := _port(parts)) is not None and port != _PORTS[scheme]:
         host = f"{host}:{port}"
@@ -66,7 +68,7 @@ def _host(host: str) -> str:
     if ":" in host:
         return f"[{host}]"
     if host.isascii():
-        if not re.fullmatch(r"[a-z0-9_.-]+", host):
+        if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", host):
             raise ValueError("has characters in its host name that no host can have")
         return host
     try:

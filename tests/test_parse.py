@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -231,7 +231,6 @@ def test_what_is_secured_and_other_known_keys_are_left_alone_without_a_word():
         (">-\n  one\n\n  two\n", "one two"),
         ('"a\\0b\\x07c\\uFFFE"', "abc"),
         ("'<b>not</b> HTML'", "<b>not</b> HTML"),
-        ("2026", "2026"),
         ("''", ""),
         ("", ""),
         ("null", ""),
@@ -925,3 +924,47 @@ def test_whatever_the_keys_hold_the_file_is_an_article_or_told_by_line(front, bo
         problems = (error.problem,)
 
     assert [] == [problem for problem in problems if not 1 <= (problem.line or 0) <= lines]
+
+
+@pytest.mark.parametrize("levels", [101, 1_500, 60_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("\n  " + "- ", "")])
+def test_values_that_nest_too_deep_are_refused_before_anything_recurses(levels, opening, closing):
+    nested = ("\n  " + "- " * levels if opening.startswith("\n") else opening * levels) + "1" + closing * levels
+
+    assert "nesting grow without bounds" in refused(file(f"secured: {nested}\n")).reason
+
+
+@pytest.mark.parametrize(
+    "value", ["!!bool maybe", "!!timestamp x", "!!int ''", "!!float ''", "0x" + "f" * 5000, "9" * 5000]
+)
+@pytest.mark.parametrize("key", ["secured", "excerpt", "title", "quality", "publishedDateTime"])
+def test_a_value_that_is_not_what_its_tag_says_stops_at_most_its_own_file(key, value):
+    data = instead(f"{key}: {value}") if f"{key}:" in PLAIN else file(f"{key}: {value}\n")
+
+    with suppress(ArticleError):
+        assert parse(data, "a.md").article.published
+
+
+def test_a_title_that_yaml_reads_as_a_number_is_told():
+    parsed = parse(instead("title: 12:30"), "a.md")
+
+    assert parsed.article.title == "750"
+    assert parsed.warnings[0].reason == "title: is read as the number 750; put it in quotes to keep it as it is written"
+
+
+def test_a_control_character_is_named_with_its_line():
+    problem = refused(file("excerpt: one\nlanguage: e\x07n\n"))
+
+    assert (problem.line, problem.reason) == (
+        6,
+        "the front matter is not YAML: it holds the control character U+0007; take it out",
+    )
+
+
+@pytest.mark.parametrize("mark", ["<div>", "![", "["])
+def test_a_body_that_would_nest_without_end_is_refused(mark):
+    assert "the body holds more than 10,000 of < or [" in refused(file(body=mark * 20_000)).reason
+
+
+def test_a_key_without_a_value_is_told_at_its_own_line():
+    assert refused(instead("title:")).line == 4

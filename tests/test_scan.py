@@ -468,3 +468,31 @@ def test_the_folder_itself_may_be_a_link(root, outside):
     assert {"a.md", "b.md", "c.md"} == set(compare(link, {}).changed)
     assert (b"inside", b"inside") == (read(link, "a.md", LIMIT), read(link, "b.md", LIMIT))
     assert "a symbolic link out of the folder; copy the file here instead" == refused(link, "c.md").reason
+
+
+def test_a_link_to_itself_stops_no_scan(tmp_path):
+    (tmp_path / "loop.md").symlink_to("loop.md")
+    (tmp_path / "a.md").write_text("x")
+
+    assert set(compare(tmp_path, {}).changed) == {"a.md", "loop.md"}
+    assert set(compare_some(tmp_path, {}, ["a.md", "loop.md"]).changed) == {"a.md", "loop.md"}
+    with pytest.raises(ArticleError, match="Too many levels of symbolic links"):
+        read(tmp_path, "loop.md", 100)
+
+
+def test_nothing_is_read_through_a_linked_folder(tmp_path):
+    outside, root = tmp_path / "outside", tmp_path / "articles"
+    outside.mkdir()
+    root.mkdir()
+    (outside / "e.md").write_text("not for publication")
+    (root / "linked").symlink_to(outside)
+
+    assert compare_some(root, {}, ["linked/e.md"]).changed == {}
+    for path in ("linked/e.md", "../outside/e.md", "deep/../../outside/e.md", f"{outside}/e.md"):
+        with pytest.raises(ArticleError, match="a symbolic link out of the folder"):
+            read(root, path, 100)
+
+
+def test_a_missing_folder_is_an_error_when_some_of_it_is_looked_at_too(tmp_path):
+    with pytest.raises(FolderError, match="cannot be read"):
+        compare_some(tmp_path / "missing", {"a.md": Stamp(1, 1, 1)}, ["a.md"])

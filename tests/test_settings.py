@@ -425,8 +425,8 @@ def test_a_targets_name_that_no_variable_can_spell_is_told(desk, name):
         ('base_url = "ftp://feeds.example"', "base_url: is not an http or https address"),
         ('base_url = "feeds.example"', "base_url: is not a whole address; begin it with https://"),
         ('base_url = "https://ada:pass@feeds.example"', "base_url: holds a user name or password"),
-        ("targets = 5", "targets: 5: input should be a valid dictionary"),
-        ("targets.c = 5", "targets.c: 5: input should be a valid dictionary"),
+        ("targets = 5", "targets: input should be a valid dictionary"),
+        ("targets.c = 5", "targets.c: input should be a valid dictionary"),
         (
             'targets.c = {kind = "console", related = 21}',
             "targets.c.related: 21: input should be less than or equal to 20",
@@ -634,3 +634,36 @@ def test_what_is_said_of_wrong_files_in_the_secrets_folder_shows_no_secret(desk)
         problem.where for problem in found
     }
     assert [] == [problem for problem in found if "kept-quiet" in str(problem)]
+
+
+@pytest.mark.parametrize("value", ["https://hooks.slack.com/services/SECRET", '{"c": SECRET'])
+@pytest.mark.parametrize("variable", ["FEEDER_TARGETS__NEWSROOM", "FEEDER_TARGETS"])
+def test_a_secret_in_the_wrong_variable_is_not_repeated(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SettingsError) as caught:
+        load()
+
+    assert "SECRET" not in str(caught.value)
+    assert "FEEDER_TARGETS" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [("a, b", ("a", "b")), ('["a", "b"]', ("a", "b")), ("true", True), ("False", False), ("a", ("a",))],
+)
+def test_hashtags_from_the_environment_are_a_list_or_a_switch(monkeypatch, written, found):
+    monkeypatch.setenv("FEEDER_TARGETS__C__KIND", "console")
+    monkeypatch.setenv("FEEDER_TARGETS__C__HASHTAGS", written)
+
+    assert load().targets["c"].hashtags == found
+
+
+def test_an_empty_secret_is_none(monkeypatch, tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "targets__fedi__token").write_text("\n")
+    monkeypatch.setenv("FEEDER_TARGETS__FEDI__KIND", "mastodon")
+    monkeypatch.setenv("FEEDER_TARGETS__FEDI__URL", "https://mastodon.example")
+
+    with pytest.raises(SettingsError, match=r"targets__fedi__token: .*at least 1"):
+        load(secrets=tmp_path / "secrets")

@@ -17,8 +17,12 @@ from frontmatter.default_handlers import YAMLHandler
 from feeder import text
 from feeder.errors import ArticleError, Problem
 
+MAX_DEPTH = 100  # of values within values
+_MAY_BE_DEEP = re.compile(r"^[ \t?:-]{100}", re.MULTILINE)  # a line that begins a hundred levels down
+_LARGEST = 10**18  # what is larger is no number that anybody counts with
 MAX_NODES = 100_000  # what a file may come to when its YAML aliases are written out
 
+_PRINTABLE = re.compile(yaml.reader.Reader.NON_PRINTABLE.pattern.replace("[^", "["))
 _BOUNDARY = re.compile(r"^-{3,}\s*$", re.MULTILINE)
 KeyPath = tuple[str | int, ...]  # the way to a value: ("related", 0, "webUrl")
 
@@ -87,6 +91,8 @@ class _Complaints:
         return ArticleError(Problem(where=self._where, line=line or _first_line(self._source), reason=reason))
 
     def of_yaml(self, error: yaml.YAMLError) -> ArticleError:
+        if isinstance(error, yaml.reader.ReaderError):
+            return self._of_character(error)
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = _yaml_line(self._source) + mark.line if mark is not None else None
         problem = getattr(error, "problem", None) or str(error)
@@ -94,9 +100,15 @@ class _Complaints:
         hint = "indent with spaces, not tabs" if "\t" in culprit else "quote text that holds : # or quotes"
         return self(f"the front matter is not YAML: {text.line(problem)}; {hint}", line)
 
+    def _of_character(self, error: yaml.reader.ReaderError) -> ArticleError:
+        char = next((char for char in self._source if not _PRINTABLE.fullmatch(char)), "")
+        line = 1 + self._source[: self._source.find(char)].count("\n") if char else None
+        shown = f"the control character U+{ord(char):04X}" if char else text.line(str(error))
+        return self(f"the front matter is not YAML: it holds {shown}; take it out", line)
+
 
 def _first_line(source: str) -> int:
-    return 1 + source[: len(source) - len(source.lstrip())].count("\n")
+    return 1 + source[: len(source) - len(source.lstrip())].count("\n") if source.strip() else 1
 
 
 def _yaml_line(source: str) -> int:
@@ -127,14 +139,15 @@ class _Loader(yaml.CSafeLoader):
 def _or_text(construct: Callable[[Any, yaml.ScalarNode], Any]) -> Callable[[Any, yaml.ScalarNode], Any]:
     def constructor(loader: Any, node: yaml.ScalarNode) -> Any:
         try:
-            return construct(loader, node)
-        except ValueError:  # a 13th month, 5,000 digits
+            value = construct(loader, node)
+        except (ValueError, KeyError, IndexError, AttributeError):  # a 13th month, 5,000 digits, !!bool maybe
             return node.value
+        return node.value if type(value) is int and abs(value) > _LARGEST else value
 
     return constructor
 
 
-for _tag in ("timestamp", "int", "float"):
+for _tag in ("timestamp", "int", "float", "bool"):
     _Loader.add_constructor(
         f"tag:yaml.org,2002:{_tag}", _or_text(getattr(yaml.constructor.SafeConstructor, f"construct_yaml_{_tag}"))
     )
@@ -146,6 +159,8 @@ class _Handler(YAMLHandler):
     FM_BOUNDARY = _BOUNDARY
 
     def load(self, fm: str, **_: object) -> Any:
+        if _MAY_BE_DEEP.search(fm) or fm.count("[") + fm.count("{") > MAX_DEPTH:
+            _refuse_depth(fm)
         loader = _Loader(fm)
         try:
             node = loader.get_single_node()
@@ -156,6 +171,18 @@ class _Handler(YAMLHandler):
             return loader.construct_document(node)
         finally:
             loader.dispose()
+
+
+def _refuse_depth(fm: str) -> None:
+    """_Bomb where values nest too deep: libyaml and the constructor both recurse."""
+    depth, loader = 0, _Loader(fm)
+    try:
+        while event := loader.get_event():
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise _Bomb
+    finally:
+        loader.dispose()
 
 
 class _Bomb(Exception):

@@ -21,6 +21,7 @@ from feeder.errors import ArticleError, Problem
 from feeder.models import Article, Image, Provider, RelatedLink, Topic
 
 TYPES = ("article", "video")
+MOST_MARKS = 10_000  # what nests in Markdown or HTML costs the square of its depth
 READ = (
     "id title excerpt publishedDateTime originalUrl webUrl ampWebUrl cdnAmpWebUrl category type language quality heat "
     "published provider topics images related"
@@ -100,7 +101,9 @@ def _article(reader: _Reader) -> Article | None:
     topics = _topics(meta, reader)
     related = _related(meta, reader, own={urls.canonical(link) for link in (url, source_url) if link})
     draft = _flag(meta, "published", reader, default=True) is False
-    if not (title and published and url):
+    if any(body.count(mark) > MOST_MARKS for mark in "<["):
+        reader.wrong((), f"the body holds more than {MOST_MARKS:,} of < or [; that is no text")
+    if reader.found_wrong or not (title and published and url):
         return None
     return Article(
         id=_hash(f"id:{identity}" if identity else f"url:{urls.canonical(source_url or url)}"),
@@ -142,11 +145,13 @@ def _text(meta: Mapping[str, Any], key: str, reader: _Reader, *, path: KeyPath =
     say = reader.wrong if required else reader.poor
     if value is None:
         if required:
-            say(path, f"no {key}; write {key}: …")
+            say((*path, key) if key in meta else path, f"no {key}; write {key}: …")
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         say((*path, key), f"{_shown(value)} is not text; put it in quotes")
         return ""
+    if not isinstance(value, str):
+        reader.poor((*path, key), f"is read as the number {value}; put it in quotes to keep it as it is written")
     cleaned = text.line(str(value))
     if required and not cleaned:
         say((*path, key), f"is empty; write {key}: …")
@@ -156,7 +161,7 @@ def _text(meta: Mapping[str, Any], key: str, reader: _Reader, *, path: KeyPath =
 def _date(meta: Mapping[str, Any], key: str, reader: _Reader) -> datetime | None:
     value = meta.get(key)
     if value is None:
-        reader.wrong((), f"no {key}; write {key}: 2026-01-31T12:00:00Z")
+        reader.wrong((key,) if key in meta else (), f"no {key}; write {key}: 2026-01-31T12:00:00Z")
         return None
     moment = _moment(value)
     if moment is None:

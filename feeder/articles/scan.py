@@ -19,6 +19,8 @@ from feeder.errors import ArticleError, FolderError, Problem
 
 SUFFIXES = (".md", ".markdown", ".txt")
 _RACY_NS = 2_000_000_000  # a file changed this lately may change again within the same tick of the file system's clock
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a named pipe must not hold the pass up
 
 
 class Stamp(NamedTuple):
@@ -57,11 +59,15 @@ def compare(root: Path, known: Mapping[str, Stamp]) -> Changes:
 
 
 def compare_some(root: Path, known: Mapping[str, Stamp], paths: Iterable[str]) -> Changes:
-    """Look at some files and folders only. `known` need hold no others than those, and what is in them."""
+    """Look at some files and folders only. `known` need hold no others than those, and what is in them.
+
+    FolderError when the whole folder is not there, as in `compare`.
+    """
     problems: list[Problem] = []
     unread: list[str] = []
     changed: dict[str, Stamp] = {}
     gone: set[str] = set()
+    _listing(root, "", problems, unread)
     for path in paths:
         found = dict(_at(root, path, problems, unread))
         changed |= {each: stamp for each, stamp in found.items() if known.get(each) != stamp}
@@ -76,15 +82,25 @@ def _gone(missing: Iterable[str], unread: Iterable[str]) -> frozenset[str]:
 
 
 def _at(root: Path, path: str, problems: list[Problem], unread: list[str]) -> Iterator[tuple[str, Stamp]]:
-    """The article at `path`, or those in the folder there; nothing when it is gone or hidden."""
-    full = root / path
-    if any(part.startswith(".") for part in path.split("/")):
+    """The article at `path`, or those in the folder there; nothing when it is gone, hidden or behind a linked folder."""
+    parts = path.split("/")
+    if any(part.startswith(".") for part in parts) or any(_is_link(root, parts[:end]) for end in range(1, len(parts))):
         return
-    if full.is_dir() and not full.is_symlink():
-        yield from _walk(root, problems, unread, start=f"{path}/")
-    elif path.lower().endswith(SUFFIXES) or full.is_symlink():
-        with suppress(OSError):
+    full = root / path
+    try:
+        if not full.is_symlink() and full.is_dir():
+            yield from _walk(root, problems, unread, start=f"{path}/")
+        elif path.lower().endswith(SUFFIXES) or full.is_symlink():
             yield path, _stamp(root, full)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        unread.append(path)
+        problems.append(Problem(where=path, reason=f"cannot be looked at: {error.strerror}"))
+
+
+def _is_link(root: Path, parts: list[str]) -> bool:
+    return root.joinpath(*parts).is_symlink()
 
 
 def is_article(path: str) -> bool:
@@ -124,25 +140,44 @@ class _Outside(Exception):
 
 
 def _open(root: Path, path: str) -> BinaryIO:
-    flags = (
-        os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    )  # NONBLOCK: a named pipe must not hold the pass up
-    full = root / path
+    """The file at `path`, reached through no linked folder, and itself no link that leaves `root`."""
+    *folders, name = path.split("/")
+    if ".." in folders or "" in folders or name in ("", ".."):
+        raise _Outside
+    here = os.open(root, _FOLDER)
     try:
-        descriptor = os.open(full, flags)
+        for folder in folders:
+            above, here = here, _open_folder(folder, here)
+            os.close(above)
+        descriptor = _open_file(root, path, name, here)
+    finally:
+        os.close(here)
+    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor
+
+
+def _open_folder(name: str, above: int) -> int:
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    except OSError as error:
+        if stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
+            raise _Outside from error
+        raise
+
+
+def _open_file(root: Path, path: str, name: str, folder: int) -> int:
+    try:
+        return os.open(name, _FILE, dir_fd=folder)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EMLINK):
             raise
-        descriptor = os.open(_inside(root, full), flags)
-    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor
+        return os.open(_inside(root, root / path), _FILE)
 
 
 def _inside(root: Path, link: Path) -> Path:
     """Where `link` leads. _Outside when that is not in the folder."""
-    target = link.resolve()
-    if not target.is_relative_to(root.resolve()):
+    if _leaves(root, link):
         raise _Outside
-    return target
+    return Path(os.path.realpath(link))
 
 
 def _stamp(root: Path, full: Path) -> Stamp:
@@ -191,10 +226,14 @@ def _walk_link(root: Path, path: str) -> Iterator[tuple[str, Stamp]]:
     full = root / path
     try:
         leads_to_folder = full.is_dir()
-        if path.lower().endswith(SUFFIXES) or (leads_to_folder and not full.resolve().is_relative_to(root.resolve())):
+        if path.lower().endswith(SUFFIXES) or (leads_to_folder and _leaves(root, full)):
             yield path, _stamp(root, full)
     except OSError:
         return
+
+
+def _leaves(root: Path, link: Path) -> bool:
+    return not Path(os.path.realpath(link)).is_relative_to(os.path.realpath(root))
 
 
 def _is_utf8(path: str) -> bool:

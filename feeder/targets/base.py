@@ -7,6 +7,7 @@ needs several requests stays straight-line code.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -44,11 +45,17 @@ def _checked_url(value: SecretStr) -> SecretStr:
 
 
 def _split(value: object) -> object:
-    """A list as the environment writes it: "AI, Machine Learning"."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    """A list as the environment writes it: "AI, Machine Learning", or as JSON."""
+    if not isinstance(value, str) or value.strip().lower() in ("true", "false"):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 Labels = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Hashtags = Annotated[bool | tuple[str, ...], BeforeValidator(_split)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
 
 SecretUrl = Annotated[SecretStr, AfterValidator(_checked_url)]
 """An address that is itself a credential, or may be."""
@@ -71,7 +78,7 @@ class Target(BaseModel):
     backfill: int = Field(
         0, ge=0, description="How many of the articles that are there already it is told when it is new."
     )
-    hashtags: bool | tuple[str, ...] = Field(False, description="true: the topics' own; or a list of its own.")
+    hashtags: Hashtags = Field(False, description="true: the topics' own; or a list of its own.")
     on_unknown: Literal["hold", "resend"] = Field(
         "hold", description="What becomes of a message that may have arrived: held for a person, or sent once more."
     )

@@ -8,7 +8,7 @@ import httpx
 from pydantic import Field
 
 from feeder.models import Headline
-from feeder.targets.base import Steps, Target, outcome_of
+from feeder.targets.base import Hashtags, Steps, Target, outcome_of
 
 URL = "console://stdout"  # what the terminal is called among the places that requests go
 
@@ -20,7 +20,7 @@ class Console(Target):
 
     kind: Literal["console"]
     related: int = Field(5, ge=0, le=20, description="How many related links go along with a headline.")
-    hashtags: bool | tuple[str, ...] = Field(True, description="true: the topics' own; or a list of its own.")
+    hashtags: Hashtags = Field(True, description="true: the topics' own; or a list of its own.")
 
     def deliver(self, headline: Headline, key: str) -> Steps:
         """The card as data; the terminal draws it."""

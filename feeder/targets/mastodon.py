@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
 import httpx
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from feeder import text
 from feeder.models import Headline, Outcome, RelatedLink
-from feeder.targets.base import SecretUrl, Steps, Target, answer_of, moment, outcome_of, said
+from feeder.targets.base import Hashtags, Secret, SecretUrl, Steps, Target, answer_of, moment, outcome_of, said
 
 _URL = re.compile(r"https?://[!-~]+")  # what is not ASCII ends a link
 _COUNTED_SHORT = re.compile(
@@ -32,11 +32,11 @@ class Mastodon(Target):
 
     kind: Literal["mastodon"]
     url: SecretUrl = Field(description="The instance: https://mastodon.example")
-    token: SecretStr = Field(description="An access token with the scope write:statuses. Secret.")
+    token: Secret = Field(description="An access token with the scope write:statuses. Secret.")
     visibility: Literal["public", "unlisted", "private", "direct"] = Field("public", description="Who sees the status.")
     max_characters: int = Field(500, ge=100, description="How many characters the instance takes in a status.")
     url_characters: int = Field(23, ge=1, description="How many of them the instance counts for a link, long or short.")
-    hashtags: bool | tuple[str, ...] = Field(True, description="true: the topics' own; or a list of its own.")
+    hashtags: Hashtags = Field(True, description="true: the topics' own; or a list of its own.")
 
     def deliver(self, headline: Headline, key: str) -> Steps:
         """One status. The server answers the same key with the first status for an hour."""

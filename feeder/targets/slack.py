@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from feeder import text
 from feeder.models import Article, Headline, Outcome, RelatedLink
-from feeder.targets.base import SecretUrl, Steps, Target, answer_of, not_before, outcome_of, said
+from feeder.targets.base import Secret, SecretUrl, Steps, Target, answer_of, not_before, outcome_of, said
 
 API = "https://slack.com/api/chat.postMessage"
 
@@ -45,7 +45,7 @@ class Slack(Target):
 
     kind: Literal["slack"]
     url: SecretUrl | None = Field(None, description="The incoming webhook. Secret.")
-    token: SecretStr | None = Field(None, description="A bot token, xoxb-…, with the scope chat:write. Secret.")
+    token: Secret | None = Field(None, description="A bot token, xoxb-…, with the scope chat:write. Secret.")
     channel: str | None = Field(None, description="The channel's id, C…; with a token.")
     api: SecretUrl = Field(SecretStr(API), description="The Web API's address; another one for tests and proxies.")
 

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook as Signer
 
 from feeder import text
 from feeder.models import Headline, Image, Provider, RelatedLink
-from feeder.targets.base import SecretUrl, Steps, Target, outcome_of
+from feeder.targets.base import Hashtags, SecretUrl, Steps, Target, outcome_of
 
 _BODY = 20_000  # bytes: what the standard asks senders to stay under
 _EXCERPT = 2_000  # UTF-16 units, like those below
@@ -45,7 +45,7 @@ class Webhook(Target):
     secret: Annotated[SecretStr, AfterValidator(_checked_secret)] = Field(
         description="The signing secret, whsec_…. Secret."
     )
-    hashtags: bool | tuple[str, ...] = Field(True, description="true: the topics' own; or a list of its own.")
+    hashtags: Hashtags = Field(True, description="true: the topics' own; or a list of its own.")
 
     def deliver(self, headline: Headline, key: str) -> Steps:
         """One event of type `article.published`."""
