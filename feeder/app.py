@@ -27,19 +27,20 @@ import structlog
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import delivery, inspection, web
+from feeder import delivery, inspection, web, websub
 from feeder.delivery import Lane, Tally
 from feeder.errors import FolderError, Problem
 from feeder.feeds import publish
 from feeder.models import Outcome, Rules
 from feeder.passes import Passes
 from feeder.pipeline import Pipeline, Progress, Report
-from feeder.scheduler import scheduler
+from feeder.scheduler import Clock
 from feeder.settings import Loaded
 from feeder.store import Store, copied_store, open_store
 from feeder.store.lock import only_worker
 from feeder.targets.base import Target
 from feeder.terminal import TerminalTransport
+from feeder.websub import Hub
 
 _STOP_WITHIN = 8.0  # seconds that an exchange gets to end after a signal; the process ends within 10
 
@@ -73,12 +74,14 @@ def pipeline(
     settings = loaded.settings
     return Pipeline(
         store=store,
-        site=settings.site,
+        site=loaded.site,
         source=settings.source,
         public=None if dry else settings.public,
         targets=rules(loaded),
         now=utc_now,
+        feeds=loaded.feeds,
         include_drafts=settings.include_unpublished,
+        keep_deleted=settings.keep_deleted,
         max_bytes=settings.max_article_bytes,
         stopped=stopped,
     )
@@ -86,7 +89,12 @@ def pipeline(
 
 def rules(loaded: Loaded) -> list[Rules]:
     """What each target wants."""
-    return [target.rules(name) for name, target in loaded.targets.items()]
+    return [target.rules(name, loaded.feeds) for name, target in loaded.targets.items()]
+
+
+def endpoints(loaded: Loaded) -> dict[str, Target | Hub]:
+    """Whoever is told something: the targets, and the hubs by the names that they have among them."""
+    return {**loaded.targets, **websub.hubs(loaded.site)}
 
 
 def check_folders(loaded: Loaded) -> None:
@@ -164,6 +172,7 @@ async def _cancel_after(stop: asyncio.Event, tasks: list[asyncio.Task[Tally]]) -
 
 
 def _lanes(loaded: Loaded, store: Store, http: httpx.AsyncClient, threads: ThreadPoolExecutor) -> list[Lane]:
+    site = loaded.site
     lanes = [
         Lane(
             name=name,
@@ -171,12 +180,12 @@ def _lanes(loaded: Loaded, store: Store, http: httpx.AsyncClient, threads: Threa
             store=store,
             http=http,
             threads=threads,
-            language=loaded.settings.language,
+            site=site,
             now=utc_now,
             spread=spread,
             wake=asyncio.Event(),
         )
-        for name, target in loaded.targets.items()
+        for name, target in endpoints(loaded).items()
     ]
     for lane in lanes:
         if found := lane.recover():
@@ -210,20 +219,26 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
                 passes.want_all()
                 wake_lanes()
 
-            passes = Passes(pipeline(loaded, store, stopped=stop.is_set), after=wake_lanes)
+            def after_pass(report: Report) -> None:
+                wake_lanes()
+                clock.pass_at(report.embargo)
+
+            passes = Passes(pipeline(loaded, store, stopped=stop.is_set), after=after_pass)
+            clock = Clock(
+                interval=settings.interval,
+                start_pass=passes.want_all,
+                start_small_pass=lambda: passes.want(frozenset()),
+                keep_house=lambda: _keep_house(store),
+            )
             passes.want_all()
             # The watch first: what lands during the first pass is seen by one of the two.
             parts = [passes.watch(settings.source.resolve(), stop), passes.run(stop, pass_thread)]
             parts += [lane.run(stop) for lane in lanes]
             if listener is not None:
                 _log_listening(listener)
-                parts.append(web.serve(web.application(store), listener, stop))
-            clock = scheduler(
-                interval=settings.interval, start_pass=passes.want_all, keep_house=lambda: _keep_house(store)
-            )
-            clock.start()
-            await _until_stopped(parts, stop, wake=wake_all)
-            clock.shutdown(wait=False)
+                parts.append(web.serve(web.application(store, loaded.site, utc_now), listener, stop))
+            with clock:
+                await _until_stopped(parts, stop, wake=wake_all)
     log.info("worker.stopped")
 
 
@@ -262,13 +277,13 @@ def serve(loaded: Loaded) -> None:
     """The web server alone, beside a worker."""
     listener = web.listen(loaded.settings.host, loaded.settings.port)
     with opened(loaded) as store:
-        asyncio.run(_serve(store, listener))
+        asyncio.run(_serve(loaded, store, listener))
 
 
-async def _serve(store: Store, listener: socket.socket) -> None:
+async def _serve(loaded: Loaded, store: Store, listener: socket.socket) -> None:
     stop = _stop_on_signals()
     _log_listening(listener)
-    await web.serve(web.application(store), listener, stop)
+    await web.serve(web.application(store, loaded.site, utc_now), listener, stop)
 
 
 def _log_listening(listener: socket.socket) -> None:

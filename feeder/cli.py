@@ -11,6 +11,7 @@ import typer
 from feeder import __version__, output
 from feeder.errors import FeederError, Problem, SettingsError, UsageError
 from feeder.models import State
+from feeder.selection import PLAIN_FEEDS
 
 if TYPE_CHECKING:
     from feeder.settings import Loaded
@@ -156,17 +157,18 @@ def check(
 
     problems: list[Problem] = []
     targets: dict[str, Target] = {}
+    feeds = PLAIN_FEEDS
     try:
         loaded = settings.load(_Places.config, _Places.secrets)
-        targets = dict(loaded.targets)
+        targets, feeds = dict(loaded.targets), loaded.feeds
     except SettingsError as error:
         problems += error.problems
     else:
         problems += house.folder_problems(loaded)
     source, max_bytes = settings.articles_of(_Places.config, _Places.secrets)
     with output.progress("Reading articles") as progress:
-        found = inspection.inspect_articles(source, max_bytes, house.utc_now(), progress)
-    problems += [*found.problems, *inspection.inspect_targets(targets, found.topics)]
+        found = inspection.inspect_articles(source, max_bytes, house.utc_now(), progress, feeds)
+    problems += [*found.problems, *inspection.inspect_targets(targets, feeds, found.topics)]
     problems = list(dict.fromkeys(problems))
     errors = [problem for problem in problems if strict or not problem.warning]
     if as_json:
@@ -196,7 +198,7 @@ def preview(
     from feeder import inspection
 
     loaded = _loaded()
-    found = inspection.article_at(article, loaded.settings.max_article_bytes)
+    found = inspection.article_at(article, loaded.settings.max_article_bytes, loaded.feeds)
     output.print_json(inspection.payload(_target(loaded, target), target, found, loaded.settings.language))
 
 
@@ -208,7 +210,7 @@ def status(as_json: Json = False) -> None:
 
     loaded = _loaded()
     with house.opened(loaded) as store:
-        found = inspection.status(store, loaded.targets, house.utc_now())
+        found = inspection.status(store, house.endpoints(loaded), house.utc_now())
     if as_json:
         output.print_json(found)
     else:
@@ -228,8 +230,9 @@ def deliveries(
     from feeder import app as house
     from feeder import inspection
 
-    with house.opened(_loaded()) as store:
-        found = inspection.listing(store, states=state or (), target=target, limit=limit)
+    loaded = _loaded()
+    with house.opened(loaded) as store:
+        found = inspection.listing(store, loaded.site, states=state or (), target=target, limit=limit)
     if as_json:
         output.print_json(found)
     else:

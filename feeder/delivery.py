@@ -15,14 +15,16 @@ from datetime import datetime
 from typing import TypeVar
 
 import httpx
+import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import __version__, outbox, selection
-from feeder.models import Article, Delivery, Headline, Outcome, State
+from feeder import __version__, outbox, selection, websub
+from feeder.models import Delivery, Headline, Outcome, Ping, Site, State
 from feeder.redact import redact
 from feeder.store import Store, catalog, deliveries
-from feeder.targets.base import Target
+from feeder.targets.base import Endpoint, Target
+from feeder.websub import Hub
 
 TIMEOUT = 15.0  # seconds for one exchange, from the first byte to the last
 CONNECT_TIMEOUT = 5.0
@@ -51,10 +53,10 @@ def client(terminal: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
 
 
 async def attempt(
-    http: httpx.AsyncClient, target: Target, headline: Headline, key: str, now: Callable[[], datetime]
+    http: httpx.AsyncClient, target: Endpoint, told: Headline | Ping, key: str, now: Callable[[], datetime]
 ) -> Outcome:
-    """One try at telling `headline`: drive the target through its requests. Never raises for what a network can do."""
-    steps = target.deliver(headline, key)
+    """One try at telling it: drive the target through its requests. Never raises for what a network can do."""
+    steps = target.deliver(told, key)
     try:
         request = next(steps)
         while True:
@@ -110,14 +112,14 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lane:
-    """The deliveries to one target, one after the other, in order of publication."""
+    """The deliveries to one target or hub, one after the other, in order of publication."""
 
     name: str
-    target: Target
+    target: Target | Hub
     store: Store
     http: httpx.AsyncClient
     threads: Executor  # where the store is spoken to, away from the event loop
-    language: str
+    site: Site
     now: Callable[[], datetime]
     spread: Callable[[], float]  # a random number from -1 to 1
     wake: asyncio.Event  # set when there is something new
@@ -155,17 +157,16 @@ class Lane:
         claimed = await self._in_thread(self._claim)
         if claimed is None:
             return None
-        delivery, article = claimed
-        headline = selection.headline(article, self.target.rules(self.name), self.language)
+        delivery, told = claimed
         try:
-            outcome = await attempt(self.http, self.target, headline, delivery.id, self.now)
+            outcome = await attempt(self.http, self.target, told, delivery.id, self.now)
         except asyncio.CancelledError:
-            self._record(delivery, Outcome(kind="unknown", reason="feeder stopped before the answer came"), article)
+            self._record(delivery, Outcome(kind="unknown", reason="feeder stopped before the answer came"), told)
             raise
-        await self._in_thread(lambda: self._record(delivery, outcome, article))
+        await self._in_thread(lambda: self._record(delivery, outcome, told))
         return outcome
 
-    def _claim(self) -> tuple[Delivery, Article] | None:
+    def _claim(self) -> tuple[Delivery, Headline | Ping] | None:
         while True:
             with self.store.read() as connection:
                 if deliveries.is_off(connection, self.name) or not deliveries.next_pending(
@@ -178,21 +179,30 @@ class Lane:
                     return None
                 begun = outbox.begin(pending, self.now(), self.target.care())
                 deliveries.save(connection, begun)
-                article = catalog.article(connection, begun.article)
-            if begun.state is State.SENDING and article is not None:
-                return begun, article
+                told = self._told(connection, begun)
+            if begun.state is State.SENDING and told is not None:
+                return begun, told
             log.warning("delivery.unknown", target=self.name, delivery=begun.id, reason=begun.last_error)
 
-    def _record(self, delivery: Delivery, outcome: Outcome, article: Article) -> None:
+    def _told(self, connection: sa.Connection, delivery: Delivery) -> Headline | Ping | None:
+        """What the delivery is about, as its target is told it."""
+        if isinstance(self.target, Hub):
+            return websub.ping(delivery.subject, self.site)
+        article = catalog.article(connection, delivery.subject)
+        if article is None:
+            return None
+        return selection.headline(article, self.target.rules(self.name), self.site.language)
+
+    def _record(self, delivery: Delivery, outcome: Outcome, told: Headline | Ping) -> None:
         done = outbox.after(delivery, outcome, self.now(), self.target.care(), self.spread())
         with self.store.write() as connection:
             deliveries.save(connection, done)
             if outcome.kind == "gone":
                 deliveries.switch(connection, self.name, outcome.reason or "gone")
-        self._log(done, outcome, article)
+        self._log(done, outcome, told.title)
 
-    def _log(self, delivery: Delivery, outcome: Outcome, article: Article) -> None:
-        about = log.bind(target=self.name, delivery=delivery.id, title=article.title)
+    def _log(self, delivery: Delivery, outcome: Outcome, title: str) -> None:
+        about = log.bind(target=self.name, delivery=delivery.id, title=title)
         if outcome.kind == "gone":
             about.error(
                 "target.off", reason=outcome.reason, way_out=f"put it right, then: feeder target enable {self.name}"

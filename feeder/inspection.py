@@ -13,14 +13,15 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
-from feeder import selection, slugs
+from feeder import selection, websub
 from feeder.articles import parse, scan
 from feeder.errors import ArticleError, Problem, UsageError
-from feeder.models import Article, Delivery, Headline, Provider, RelatedLink, State
+from feeder.models import Article, Delivery, Headline, Provider, RelatedLink, Site, State
 from feeder.pipeline import LAST_PASS, Progress
 from feeder.redact import redact
+from feeder.selection import Feeds
 from feeder.store import Store, catalog, deliveries, documents, fact
-from feeder.targets.base import Target
+from feeder.targets.base import Endpoint, Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +33,7 @@ class Inspected:
     problems: tuple[Problem, ...]
 
 
-def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Progress) -> Inspected:
+def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Progress, feeds: Feeds) -> Inspected:
     """Read every article and say all that is wrong or odd, each with file and line."""
     if not source.is_dir():
         missing = Problem(
@@ -46,7 +47,7 @@ def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Prog
     for done, path in enumerate(changes.changed):
         progress(done, len(changes.changed))
         try:
-            parsed = parse.parse(scan.read(source, path, max_bytes), str(source / path))
+            parsed = parse.parse(scan.read(source, path, max_bytes), str(source / path), feeds.topic)
         except ArticleError as error:
             problems.append(_within(source, error.problem))
             continue
@@ -73,29 +74,32 @@ def _oddities(article: Article, where: str, seen: dict[str, str], now: datetime)
         yield Problem(where=where, reason=reason, warning=True)
 
 
-def inspect_targets(targets: Mapping[str, Target], topics: Mapping[str, str]) -> list[Problem]:
-    """What is odd about targets: topics that no article has."""
+def inspect_targets(targets: Mapping[str, Target], feeds: Feeds, topics: Mapping[str, str]) -> list[Problem]:
+    """What is odd about targets and feeds: topics that no article has."""
+    named = [(f"targets.{name}.topics", target.topics) for name, target in targets.items()]
+    named += [(f"feeds.{rules.channel.name}.topics", rules.topics) for rules in feeds.configured]
+    configured = {rules.channel.name for rules in feeds.configured}
     found = []
-    for name, target in targets.items():
-        for label in target.topics:
-            if slugs.slug(label) not in topics:
+    for where, labels in named:
+        for label in labels:
+            slug = feeds.topic(label).slug
+            if slug not in topics and not (where.startswith("targets.") and slug in configured):
                 near = difflib.get_close_matches(label, topics.values(), n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                found.append(
-                    Problem(
-                        where=f"targets.{name}.topics", reason=f"no article has the topic {label!r}{hint}", warning=True
-                    )
-                )
+                found.append(Problem(where=where, reason=f"no article has the topic {label!r}{hint}", warning=True))
+    for name in configured & {*topics}:
+        reason = f"stands in the place of the feed of the topic {topics[name]!r}; name it otherwise to keep both"
+        found.append(Problem(where=f"feeds.{name}", reason=reason, warning=True))
     return found
 
 
 # --- what would be sent -----------------------------------------------------------------------------------------------
 
 
-def article_at(path: Path, max_bytes: int) -> Article:
+def article_at(path: Path, max_bytes: int, feeds: Feeds) -> Article:
     """The article in a file. ArticleError or UsageError says why there is none."""
     try:
-        return parse.parse(scan.read(path.parent, path.name, max_bytes), str(path)).article
+        return parse.parse(scan.read(path.parent, path.name, max_bytes), str(path), feeds.topic).article
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such file") from error
 
@@ -134,8 +138,8 @@ def sample(now: datetime) -> Headline:
 # --- what has been done -----------------------------------------------------------------------------------------------
 
 
-def status(store: Store, targets: Mapping[str, Target], now: datetime) -> dict[str, Any]:
-    """Articles, feeds, deliveries by target and state, and the last pass, as plain data."""
+def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict[str, Any]:
+    """Articles, feeds, deliveries by target and state, and the last pass, as plain data. `targets` holds hubs too."""
     with store.read() as connection:
         counted = deliveries.count(connection)
         met = deliveries.adopted(connection)
@@ -162,20 +166,31 @@ def _told(problem: Problem) -> dict[str, Any]:
     return {"file": problem.where, "line": problem.line, "reason": problem.reason}
 
 
-def listing(store: Store, *, states: Collection[State], target: str | None, limit: int | None) -> list[dict[str, Any]]:
+def listing(
+    store: Store, site: Site, *, states: Collection[State], target: str | None, limit: int | None
+) -> list[dict[str, Any]]:
     """Deliveries as plain data, the newest article's first."""
     with store.read() as connection:
         found = deliveries.find(connection, states=states, target=target, limit=limit)
-        return [_delivery(delivery, catalog.article(connection, delivery.article)) for delivery in found]
+        return [_delivery(delivery, *_about(connection, delivery, site)) for delivery in found]
 
 
-def _delivery(delivery: Delivery, article: Article | None) -> dict[str, Any]:
+def _about(connection: sa.Connection, delivery: Delivery, site: Site) -> tuple[str, str]:
+    """What a delivery tells of: its title and address."""
+    if websub.is_about_document(delivery.subject):
+        ping = websub.ping(delivery.subject, site)
+        return ping.title, ping.url
+    article = catalog.article(connection, delivery.subject)
+    return (article.title, article.url) if article else ("", "")
+
+
+def _delivery(delivery: Delivery, title: str, url: str) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "state": delivery.state.value,
         "target": delivery.target,
-        "title": article.title if article else "",
-        "url": article.url if article else "",
+        "title": title,
+        "url": url,
         "published": delivery.published.isoformat(),
         "attempts": delivery.attempts,
         "next_at": delivery.next_at.isoformat() if delivery.state is State.PENDING else None,

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 ALL = "all"  # the name of the feed of all articles
+FORMATS = ("rss", "atom", "json")  # what a feed is published as, by the extension of its documents
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +91,26 @@ class Site:
     base_url: str  # without a slash at its end
     language: str  # RFC 5646 tag
     id_authority: str  # the authority and date of every `tag:` URI (RFC 4151); never changes
-    limit: int = 50  # entries in a feed
+    description: str = ""
+    rights: str = ""  # who may do what with the text
+    icon: str = ""  # URL of a small square picture
+    logo: str = ""  # URL of a picture twice as wide as high
+    max_age: int = 60  # seconds that a reader may keep a document without asking
+    hubs: tuple[str, ...] = ()  # URLs of WebSub hubs
+    images: bool = True  # whether pages show the articles' pictures
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    """A feed without its entries: what a reader lists it as."""
+
+    name: str  # its slug
+    title: str = ""  # empty for the feed of all articles
+    description: str = ""
+    image: str = ""  # URL
+    language: str = ""  # RFC 5646 tag, empty for the site's
+    formats: tuple[str, ...] = FORMATS
+    limit: int = 50  # entries in its newest documents, and in each archive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,11 +123,24 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Feed:
-    """A named, ordered selection of articles; the newest first."""
+    """A named, ordered selection of articles, the newest first: the newest of all, or one archive (RFC 5005, section 4).
 
-    name: str  # its slug
-    title: str
+    Archives are numbered from the oldest, which is 1. The one after the last full one is there too, without entries, so
+    that a full one can name it and never changes.
+    """
+
+    channel: Channel
     entries: tuple[Entry, ...]
+    archive: int = 0  # the number of this archive; 0: the newest entries
+    archives: int = 0  # how many archives are full
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ping:
+    """What a WebSub hub is told: that a document has changed."""
+
+    title: str  # what a person calls it
+    url: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +181,11 @@ class Headline:
     hashtags: tuple[str, ...] = ()  # without '#'
     language: str = ""
 
+    @property
+    def title(self) -> str:
+        """The article's."""
+        return self.article.title
+
 
 class State(StrEnum):
     """Where a delivery stands."""
@@ -161,12 +199,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """The duty to bring one article to one target."""
+    """The duty to bring one article to one target, or to tell one hub of one version of a document."""
 
-    id: str  # the idempotency key: 32 hex digits, the same for the same article and target for ever
-    article: str
+    id: str  # the idempotency key: 32 hex digits, the same for the same subject and target for ever
+    subject: str  # an article's id; or a document's path and digest, with '@' between them
     target: str
-    published: datetime  # the article's; a target is told in this order
+    published: datetime  # the subject; a target is told in this order
     state: State = State.PENDING
     next_at: datetime  # when it is due
     attempts: int = 0  # tries that were begun

@@ -47,9 +47,9 @@ class Care:
     on_unknown: OnUnknown = "hold"
 
 
-def delivery_id(article: str, target: str) -> str:
-    """The id of the duty to bring `article` to `target`: 32 hex digits, the same after a lost database too."""
-    return hashlib.sha256(f"{article}\n{target}".encode()).hexdigest()[:32]
+def delivery_id(subject: str, target: str) -> str:
+    """The id of the duty to bring `subject` to `target`: 32 hex digits, the same after a lost database too."""
+    return hashlib.sha256(f"{subject}\n{target}".encode()).hexdigest()[:32]
 
 
 def plan(
@@ -67,7 +67,7 @@ def backfill(newest: Sequence[News], rules: Rules, now: datetime) -> list[Delive
 
 def _delivery(item: News, target: str, now: datetime) -> Delivery:
     return Delivery(
-        id=delivery_id(item.article, target), article=item.article, target=target, published=item.published, next_at=now
+        id=delivery_id(item.article, target), subject=item.article, target=target, published=item.published, next_at=now
     )
 
 

@@ -87,7 +87,7 @@ def told_once(report: Report, tallies: dict[str, dict[str, int]], *, dry_run: bo
         "files": {"read": report.changed, "gone": report.gone},
         "bad": [vars_of(problem) for problem in report.problems],
         "documents": list(report.documents),
-        "planned": [{"target": each.target, "article": each.article, "id": each.id} for each in report.planned],
+        "planned": [{"target": each.target, "subject": each.subject, "id": each.id} for each in report.planned],
         "targets": tallies,
     }
 

@@ -20,8 +20,8 @@ log = structlog.get_logger()
 class Passes:
     """Passes that are asked for. What is asked for while one runs is gathered into the next."""
 
-    def __init__(self, house: Pipeline, after: Callable[[], None]) -> None:
-        """`after` is called after each pass, in the event loop."""
+    def __init__(self, house: Pipeline, after: Callable[[Report], None]) -> None:
+        """`after` is told of each pass, in the event loop."""
         self._house, self._after = house, after
         self._wanted = asyncio.Event()
         self._paths: set[str] | None = None  # what the next pass looks at; None: everything
@@ -68,7 +68,7 @@ class Passes:
                 continue
             prepared = True
             self._log(report, whole=paths is None)
-            self._after()
+            self._after(report)
 
     def _run(self, paths: set[str] | None, prepared: bool) -> Report:
         if not prepared:

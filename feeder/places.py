@@ -78,7 +78,7 @@ class Places:
         if self.secrets is not None and (self.secrets / secret_file(path)).is_file():
             return Problem(where=str(self.secrets / secret_file(path)), reason=reason)
         line = self._line(path)
-        owner = variable(path[:2] if path[0] == "targets" else path)
+        owner = variable(path[:2])
         below = [each for each in os.environ if each.upper().startswith(f"{owner}__")]
         if line is None and below:
             return Problem(where=f"{min(below)} (environment)", reason=f"{'.'.join(path)}: {reason}")

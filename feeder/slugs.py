@@ -16,12 +16,18 @@ from slugify import slugify
 RESERVED = frozenset({"all", "index", "feeds"})  # names that feeder gives to documents of its own
 _MAX_LENGTH = 60
 _PLAIN = re.compile("[a-z0-9]+( [a-z0-9]+)*")
+_SLUG = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 _WORDS = [["+", " plus "], ["#", " sharp "], ["&", " and "], ["@", " at "], ["%", " percent "]]
 
 
 def same(label: str) -> str:
     """What two labels have in common when they name one topic: letters' case and white space do not count."""
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def is_slug(name: str) -> bool:
+    """Whether a person may choose `name` for a feed's slug."""
+    return _SLUG.fullmatch(name) is not None and len(name) <= _MAX_LENGTH and name not in RESERVED
 
 
 def slug(label: str) -> str:

@@ -29,6 +29,12 @@ def line(text: str) -> str:
     return str(_SPACE.sub(" ", legal(html.unescape(text)))).strip()
 
 
+def searchable(text: str) -> str:
+    """`text` as a search compares it: without case, accents and forms of one letter."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return str(_SPACE.sub(" ", "".join(char for char in plain if not unicodedata.combining(char)))).strip()
+
+
 def words(text: str) -> list[str]:
     """The runs of letters, digits and the marks that belong to them."""
     return [match[0] for match in _WORD.finditer(unicodedata.normalize("NFC", text))]

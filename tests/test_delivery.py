@@ -19,6 +19,7 @@ from feeder import delivery, outbox
 from feeder.articles.parse import parse
 from feeder.articles.scan import Stamp
 from feeder.models import Article, News, Rules, State
+from feeder.selection import PLAIN_FEEDS
 from feeder.store import Store, catalog, deliveries, open_store
 from feeder.targets.base import Target
 from feeder.targets.console import Console as ConsoleTarget
@@ -27,6 +28,7 @@ from feeder.targets.slack import Slack
 from feeder.targets.webhook import Webhook
 from feeder.terminal import Terminal, TerminalTransport
 from tests import fakes
+from tests.house import SITE
 from tests.worker import SEEDS
 
 START = datetime.now(UTC).replace(microsecond=0)
@@ -44,7 +46,16 @@ class Post:
         readings = [catalog.Reading(path=each.id, stamp=Stamp(1, 1, 1), article=each) for each in articles]
         news = [News(article=each.id, published=each.published, feeds=frozenset({"all"})) for each in articles]
         with self.store.write() as connection:
-            catalog.apply(connection, readings, (), now=self.time, include_drafts=True, reread=lambda _: None)
+            catalog.apply(
+                connection,
+                readings,
+                (),
+                now=self.time,
+                include_drafts=True,
+                keep_deleted=False,
+                feeds_of=PLAIN_FEEDS,
+                reread=lambda _: None,
+            )
             if target not in deliveries.adopted(connection):
                 deliveries.adopt(connection, target, self.time)
             planned = outbox.plan(news, [Rules(target=target)], deliveries.adopted(connection), self.time)
@@ -67,7 +78,7 @@ class Post:
             store=self.store,
             http=http,
             threads=threads,
-            language="en",
+            site=SITE,
             now=lambda: self.time,
             spread=lambda: 0.0,
             wake=asyncio.Event(),
@@ -131,7 +142,7 @@ def test_a_lane_delivers_in_order_of_publication_and_only_once(post, slack, arti
     assert post.drain("news", to_slack(slack)) == delivery.Tally(delivered=5)
     assert post.drain("news", to_slack(slack)) == delivery.Tally()
 
-    assert [each.article for each in post.found()] == [each.id for each in articles]
+    assert [each.subject for each in post.found()] == [each.id for each in articles]
     assert {each.state for each in post.found()} == {State.DELIVERED}
     assert len(slack.ledger.taken) == 5
 

@@ -9,10 +9,11 @@ import pytest
 
 from feeder import targets
 from feeder.cli import app, target_app
-from feeder.settings import Settings, load
+from feeder.settings import FeedOptions, Settings, TopicOptions, WebSubOptions, load
 from feeder.targets.base import Target
 from tests.worker import ROOT, House
 
+SECTIONS = {"targets", "feeds", "topics", "websub"}
 README = (ROOT / "README.md").read_text()
 CONFIG = (ROOT / "config" / "feeder.toml").read_text()
 
@@ -38,7 +39,7 @@ def test_every_command_that_the_readme_names_is_there():
     assert named == set(commands())
 
 
-@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - {"targets"}))
+@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - SECTIONS))
 def test_every_setting_stands_in_the_readme_and_in_the_shipped_file(name):
     assert f"`{name}`" in README
     assert re.search(rf"^{name} = ", CONFIG, re.MULTILINE)
@@ -49,10 +50,10 @@ def test_the_readme_tells_every_default():
     told = {}
     for names, defaults in rows:
         told |= dict(zip(re.findall(r"`(\w+)`", names), re.findall(r"`([^`]*)`", defaults), strict=False))
-    found = {name: field.default for name, field in Settings.model_fields.items() if name != "targets"}
+    found = {name: field.default for name, field in Settings.model_fields.items() if name not in SECTIONS}
 
     assert {name: told[name] for name in found} == {
-        name: f"{value}".lower() if value is False else f"{value}" for name, value in found.items()
+        name: f"{value}".lower() if isinstance(value, bool) else f"{value}" for name, value in found.items()
     }
 
 
@@ -66,23 +67,36 @@ def test_every_kind_of_target_and_its_options_stand_in_the_readme(kind):
         assert f"`{name}`" in README
 
 
-def test_the_examples_of_targets_in_the_shipped_file_are_right(tmp_path, monkeypatch):
-    commented = re.findall(r"^# (\[targets\.\w+\]|\w+ = .*)$", CONFIG, re.MULTILINE)
+def test_the_examples_in_the_shipped_file_are_right(tmp_path, monkeypatch):
+    commented = re.findall(r"^# (\[[a-z]+.*\]|\w+ = .*)$", CONFIG, re.MULTILINE)
     (tmp_path / "feeder.toml").write_text("\n".join(commented))
     monkeypatch.setenv("FEEDER_TARGETS__NEWSROOM__URL", "https://hooks.slack.com/services/T/B/X")
     monkeypatch.setenv("FEEDER_TARGETS__FEDI__TOKEN", "token")
     monkeypatch.setenv("FEEDER_TARGETS__SITE__SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
-    assert sorted(load(tmp_path / "feeder.toml").targets) == ["fedi", "newsroom", "site"]
+    loaded = load(tmp_path / "feeder.toml")
+    assert sorted(loaded.targets) == ["fedi", "newsroom", "site"]
+    assert [rules.channel.name for rules in loaded.feeds.configured] == ["top"]
+    assert [rules.slug for rules in loaded.feeds.topics] == ["ml"]
+    assert loaded.hubs == ("https://hub.example/",)
 
 
-def test_the_examples_of_targets_in_the_readme_are_right(tmp_path, monkeypatch):
+@pytest.mark.parametrize("options", [FeedOptions, TopicOptions, WebSubOptions])
+def test_every_option_of_a_section_stands_in_the_readme(options):
+    for name in options.model_fields:
+        assert f"`{name}`" in README
+
+
+def test_the_examples_in_the_readme_are_right(tmp_path, monkeypatch):
     examples = "".join(re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
     (tmp_path / "feeder.toml").write_text(examples)
     monkeypatch.setenv("FEEDER_TARGETS__NEWSROOM__URL", "https://hooks.slack.com/services/T/B/X")
     monkeypatch.setenv("FEEDER_TARGETS__FEDI__TOKEN", "token")
 
-    assert sorted(load(tmp_path / "feeder.toml").targets) == ["fedi", "newsroom"]
+    loaded = load(tmp_path / "feeder.toml")
+    assert sorted(loaded.targets) == ["fedi", "newsroom"]
+    assert [rules.channel.name for rules in loaded.feeds.configured] == ["top"]
+    assert [rules.slug for rules in loaded.feeds.topics] == ["ml"]
 
 
 def test_the_article_of_the_readme_is_one(tmp_path):

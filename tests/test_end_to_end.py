@@ -228,7 +228,7 @@ def test_a_corrected_title_moves_updated_keeps_the_id_and_tells_nobody(town, wor
     assert after.updated_parsed > before.updated_parsed
     assert after.published == before.published
     others = entries(worker, "ai-ethics")
-    assert others[TITLES[0]].updated == others[TITLES[0]].published
+    assert others[TITLES[0]].updated_parsed == others[TITLES[0]].published_parsed
     assert worker.stop() == 0
     assert town.counts() == [5, 5, 5]
 

@@ -32,7 +32,7 @@ TABLE = [
 
 
 def pending(**changes) -> Delivery:
-    plain = {"id": "d" * 32, "article": "a", "target": "here", "published": NOW - timedelta(days=1), "next_at": SENT}
+    plain = {"id": "d" * 32, "subject": "a", "target": "here", "published": NOW - timedelta(days=1), "next_at": SENT}
     return Delivery(**{**plain, **changes})
 
 
@@ -72,7 +72,7 @@ def test_news_are_planned_for_each_known_target_that_wants_one_of_their_feeds(ru
 
     deliveries = outbox.plan(items, rules, adopted("x", "y", "z"), NOW)
 
-    assert planned == [(delivery.article, delivery.target) for delivery in deliveries]
+    assert planned == [(delivery.subject, delivery.target) for delivery in deliveries]
 
 
 def test_a_planned_delivery_is_due_now_and_in_the_articles_place():
@@ -80,7 +80,7 @@ def test_a_planned_delivery_is_due_now_and_in_the_articles_place():
 
     assert delivery == Delivery(
         id=outbox.delivery_id("1", "x"),
-        article="1",
+        subject="1",
         target="x",
         published=NOW - timedelta(hours=1),
         state=State.PENDING,
@@ -98,7 +98,7 @@ def test_a_target_that_is_switched_off_is_planned_for_like_all_others():
 def test_a_new_target_is_told_what_it_is_handed_of_the_past():
     deliveries = outbox.backfill([news("2"), news("1")], Rules(target="new", backfill=2), NOW)
 
-    assert [("2", "new", NOW), ("1", "new", NOW)] == [(each.article, each.target, each.next_at) for each in deliveries]
+    assert [("2", "new", NOW), ("1", "new", NOW)] == [(each.subject, each.target, each.next_at) for each in deliveries]
 
 
 def test_a_new_target_is_told_nothing_where_there_is_nothing():

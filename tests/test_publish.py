@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,45 +11,63 @@ from feeder.errors import FolderError
 from feeder.feeds import publish
 
 
+def put(root: Path, path: str, body: bytes) -> None:
+    publish.write(root, [(path, body, publish.packed(body))])
+
+
 def test_a_document_is_written_with_its_folders_and_nothing_half_remains(tmp_path):
-    publish.write(tmp_path, "feeds/ai.rss", b"one")
-    publish.write(tmp_path, "feeds/ai.rss", b"two")
+    put(tmp_path, "feeds/ai.rss", b"one")
+    put(tmp_path, "feeds/ai.rss", b"two")
 
     assert (tmp_path / "feeds/ai.rss").read_bytes() == b"two"
-    assert os.listdir(tmp_path / "feeds") == ["ai.rss"]
+    assert sorted(os.listdir(tmp_path / "feeds")) == ["ai.rss", "ai.rss.gz"]
+    assert gzip.decompress((tmp_path / "feeds/ai.rss.gz").read_bytes()) == b"two"
 
 
 def test_a_reader_that_holds_a_document_open_keeps_the_whole_old_one(tmp_path):
-    publish.write(tmp_path, "ai.rss", b"one" * 1000)
+    put(tmp_path, "ai.rss", b"one" * 1000)
 
     with (tmp_path / "ai.rss").open("rb") as file:
-        publish.write(tmp_path, "ai.rss", b"two")
+        put(tmp_path, "ai.rss", b"two")
         assert file.read() == b"one" * 1000
 
 
 def test_removing_what_is_gone_is_as_good(tmp_path):
-    publish.write(tmp_path, "ai.rss", b"one")
+    put(tmp_path, "ai.rss", b"one")
 
     publish.remove(tmp_path, ["ai.rss", "none.rss"])
 
     assert os.listdir(tmp_path) == []
 
 
+def test_folders_that_are_empty_go_with_what_stood_in_them(tmp_path):
+    put(tmp_path, "topics/ai/archive/1/index.html", b"one")
+    put(tmp_path, "topics/ai/index.html", b"two")
+
+    publish.remove(tmp_path, ["topics/ai/archive/1/index.html"])
+    assert sorted(os.listdir(tmp_path / "topics/ai")) == ["index.html", "index.html.gz"]
+
+    publish.remove(tmp_path, ["topics/ai/index.html"])
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_missing_or_other_file_differs(tmp_path):
-    publish.write(tmp_path, "ai.rss", b"one")
+    put(tmp_path, "ai.rss", b"one")
 
     assert [publish.differs(tmp_path, path, b"one") for path in ("ai.rss", "none.rss")] == [False, True]
     assert publish.differs(tmp_path, "ai.rss", b"two")
+    (tmp_path / "ai.rss.gz").unlink()
+    assert publish.differs(tmp_path, "ai.rss", b"one")
 
 
 def test_sweeping_removes_what_a_crash_left_and_nothing_else(tmp_path):
-    publish.write(tmp_path, "feeds/ai.rss", b"one")
+    put(tmp_path, "feeds/ai.rss", b"one")
     (tmp_path / "feeds/.ai.rss.part").write_bytes(b"o")
     (tmp_path / "feeds/.htaccess").write_bytes(b"mine")
 
     publish.sweep(tmp_path)
 
-    assert sorted(os.listdir(tmp_path / "feeds")) == [".htaccess", "ai.rss"]
+    assert sorted(os.listdir(tmp_path / "feeds")) == [".htaccess", "ai.rss", "ai.rss.gz"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_named_with_its_setting(tmp_path):
@@ -59,7 +79,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_with_its_setting(tmp_path):
     ):
         publish.check(public)
     with pytest.raises(FolderError, match=r"cannot be written: Not a directory \(setting: public\)"):
-        publish.write(public, "ai.rss", b"one")
+        put(public, "ai.rss", b"one")
 
 
 def test_looking_whether_a_folder_can_be_written_to_makes_nothing(tmp_path):

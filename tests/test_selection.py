@@ -4,6 +4,7 @@ import pytest
 
 from feeder import selection
 from feeder.models import Rules, Topic
+from feeder.selection import PLAIN_FEEDS
 from tests.articles import article, related, seed
 
 
@@ -80,15 +81,15 @@ def test_a_headline_speaks_the_articles_language_else_the_sites(own, site, langu
     ],
 )
 def test_a_rules_topics_stand_for_their_feeds_and_none_for_all_articles(labels, feeds):
-    assert feeds == selection.feeds_of(labels)
+    assert feeds == PLAIN_FEEDS.names(labels)
 
 
 def test_labels_that_differ_in_more_than_case_and_space_stand_for_different_feeds():
-    assert len(selection.feeds_of(["C", "C++", "C#"])) == 3
+    assert len(PLAIN_FEEDS.names(["C", "C++", "C#"])) == 3
 
 
 def test_a_topic_called_all_is_not_the_feed_of_all_articles():
-    assert "all" not in selection.feeds_of(["All"])
+    assert "all" not in PLAIN_FEEDS.names(["All"])
 
 
 def test_a_seed_goes_out_with_its_topics_and_related_links():

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from feeder.errors import Problem, SettingsError
 from feeder.models import Site
-from feeder.settings import Loaded, Settings, articles_of, load
+from feeder.settings import Loaded, articles_of, load
 from feeder.targets.console import Console
 from feeder.targets.mastodon import Mastodon
 from feeder.targets.slack import Slack
@@ -35,7 +35,18 @@ DEFAULTS = {
     "host": "127.0.0.1",
     "port": 8000,
     "log_format": "auto",
+    "description": "",
+    "rights": "",
+    "icon": "",
+    "logo": "",
+    "max_age": 60,
+    "provider_feeds": False,
+    "show_images": True,
+    "keep_deleted": False,
     "targets": {},
+    "feeds": {},
+    "topics": {},
+    "websub": {},
 }
 
 
@@ -212,14 +223,29 @@ def test_a_setting_is_read_from_the_environment(desk, name, written, value):
     assert {**DEFAULTS, name: value} == values(load())
 
 
-def test_the_site_is_what_the_settings_say_of_it():
-    settings = Settings.model_construct(
-        title="News", base_url="https://feeds.example", language="de", id_authority="feeds.example,2026", limit=7
+def test_the_site_is_what_the_settings_say_of_it(desk):
+    desk.config(
+        'title = "News"\nbase_url = "https://feeds.example"\nlanguage = "de"\nid_authority = "feeds.example,2026"\n'
+        'description = "All day"\nrights = "CC BY"\nicon = "https://feeds.example/i.png"\n'
+        'logo = "https://feeds.example/l.png"\nmax_age = 300\nshow_images = false\n'
+        '[websub]\nhubs = ["https://hub.example/", "https://hub.example/"]\n'
     )
 
     assert (
-        Site(title="News", base_url="https://feeds.example", language="de", id_authority="feeds.example,2026", limit=7)
-        == settings.site
+        Site(
+            title="News",
+            base_url="https://feeds.example",
+            language="de",
+            id_authority="feeds.example,2026",
+            description="All day",
+            rights="CC BY",
+            icon="https://feeds.example/i.png",
+            logo="https://feeds.example/l.png",
+            max_age=300,
+            hubs=("https://hub.example/",),
+            images=False,
+        )
+        == load().site
     )
 
 

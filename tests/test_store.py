@@ -8,6 +8,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import feedparser
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 
 import feeder.store
 from feeder.errors import StoreError, StoreInUse, StoreTooNew
-from feeder.store import copied_store, fact, open_store, set_fact, tables
+from feeder.models import Rules
+from feeder.store import catalog, copied_store, deliveries, documents, fact, open_store, set_fact, tables
 from feeder.store.lock import only_worker
+from tests.house import House
 
 MIGRATIONS = Path(feeder.store.__file__).parent / "migrations" / "versions"
 
@@ -97,7 +100,7 @@ def test_a_store_of_a_newer_feeder_is_refused_and_left_as_it_is(url, tmp_path):
     connection.close()
     before = path.read_bytes()
 
-    with pytest.raises(StoreTooNew, match=r"written by a newer feeder.*version 9999.*knows 0001.*database_url"):
+    with pytest.raises(StoreTooNew, match=r"written by a newer feeder.*version 9999.*knows 0002.*database_url"):
         open_store(url)
 
     assert path.read_bytes() == before
@@ -113,6 +116,34 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path):
         open_store(f"sqlite:///{path}")
 
     assert path.read_text().startswith("these are my notes")
+
+
+def test_a_store_of_an_older_feeder_goes_on_where_that_one_stopped(tmp_path):
+    """stores/0001.sql is what the first feeder wrote: one article, and its delivery to a webhook that waits."""
+    with sqlite3.connect(tmp_path / "feeder.db") as connection:
+        connection.executescript((Path(__file__).parent / "stores" / "0001.sql").read_text())
+    connection.close()
+    store = open_store(f"sqlite:///{tmp_path}/feeder.db")
+    with store.read() as connection:
+        before = {path: documents.get(connection, path) for path in documents.paths(connection)}
+        (waiting,) = deliveries.find(connection)
+    assert before["feeds/ai.json"].body.startswith(b'{\n "version": "https://jsonfeed.org/version/1.1"')
+    assert (waiting.state, waiting.attempts, waiting.target) == ("pending", 1, "site")
+
+    house = House(tmp_path, store, targets=[Rules(target="site")])
+    path = house.source / "one.md"
+    path.write_text(
+        "---\ntitle: One\npublishedDateTime: 2025-06-01T10:00:00Z\nwebUrl: https://news.example.org/one\ntopics: [AI]\n---\n"
+    )
+    house.run()
+
+    assert house.outbox() == [waiting]
+    (entry,) = feedparser.parse(house.document("feeds/ai.atom")).entries
+    assert (entry.title, entry.updated_parsed) == ("One", entry.published_parsed)
+    with store.read() as connection:
+        assert documents.get(connection, "feeds/ai.rss").modified > before["feeds/ai.rss"].modified
+        assert [each.title for each in catalog.search(connection, ["one"], 10, house.time)] == ["One"]
+    store.close()
 
 
 def test_another_programs_database_is_refused(tmp_path):

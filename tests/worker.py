@@ -142,7 +142,8 @@ class Worker:
 
     def documents(self) -> dict[str, bytes]:
         """Every published document, as the web server gives it."""
-        return {path: self.get("" if path == "index.html" else path).content for path in self._house.public()}
+        paths = [path for path in self._house.public() if not path.endswith(".gz")]
+        return {path: self.get(path.removesuffix("index.html")).content for path in paths}
 
     def _listen(self, pipe: IO[str]) -> None:
         for line in pipe:

@@ -37,9 +37,17 @@ class Parsed:
     warnings: tuple[Problem, ...] = ()
 
 
-def parse(data: bytes, where: str) -> Parsed:
-    """The article in the bytes of a file. `where` names the file in messages. ArticleError says why it is none."""
-    reader = _Reader(frontmatter.load(data, where))
+def plain_topic(label: str) -> Topic:
+    """The topic of a label that no setting speaks of."""
+    return Topic(label=label, slug=slugs.slug(label))
+
+
+def parse(data: bytes, where: str, topic: Callable[[str], Topic] = plain_topic) -> Parsed:
+    """The article in the bytes of a file. ArticleError says why it is none.
+
+    `where` names the file in messages; `topic` says which topic a label stands for.
+    """
+    reader = _Reader(frontmatter.load(data, where), topic)
     article = _article(reader)
     if article is None or reader.found_wrong:
         raise reader.error()
@@ -49,8 +57,8 @@ def parse(data: bytes, where: str) -> Parsed:
 class _Reader:
     """Remembers what was wrong with the values of one file."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, topic: Callable[[str], Topic]) -> None:
+        self.source, self.topic = source, topic
         self._wrong: list[tuple[KeyPath, str]] = []
         self._poor: list[tuple[KeyPath, str]] = []
 
@@ -261,8 +269,8 @@ def _topics(meta: Mapping[str, Any], reader: _Reader) -> tuple[Topic, ...]:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             reader.wrong(("topics", index), f"{_shown(value)} is not text; put it in quotes")
         elif label := text.line(str(value)):
-            name = slugs.slug(label)
-            topics.setdefault(name, Topic(label=label, slug=name))
+            topic = reader.topic(label)
+            topics.setdefault(topic.slug, topic)
     return tuple(topics.values())
 
 

@@ -1,20 +1,28 @@
-"""What all formats of a feed say alike: ids, addresses and the HTML of an entry."""
+"""What all formats of a feed say alike: ids, addresses, links and the HTML of an entry."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html import escape
 
-from feeder.models import Article, Feed, Image, Provider, RelatedLink, Site
+from feeder.models import Article, Channel, Entry, Feed, Image, Provider, RelatedLink, Site
 from feeder.safehtml import sanitise
 from feeder.urls import http_url
 
-FORMATS = {  # extension: (media type, what a person calls it)
-    "rss": ("application/rss+xml", "RSS"),
-    "atom": ("application/atom+xml", "Atom"),
-    "json": ("application/feed+json", "JSON Feed"),
-}
+MEDIA_TYPES = {"rss": "application/rss+xml", "atom": "application/atom+xml", "json": "application/feed+json"}
+NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON Feed"}  # what a person calls a format
+OPML = "feeds.opml"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT = timedelta(microseconds=1)
+_ARCHIVE = "/archive/"
+_READ_AS_HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w)")
+
+
+# --- names and addresses ----------------------------------------------------------------------------------------------
 
 
 def entry_id(site: Site, article: Article) -> str:
@@ -23,32 +31,63 @@ def entry_id(site: Site, article: Article) -> str:
 
 
 def feed_id(site: Site, feed: Feed) -> str:
-    """The feed's id, the same in every format."""
-    return f"tag:{site.id_authority}:feed/{feed.name}"
+    """The feed's id, the same in every format and in its archives."""
+    return f"tag:{site.id_authority}:feed/{feed.channel.name}"
 
 
-def feed_title(site: Site, feed: Feed) -> str:
+def feed_title(site: Site, channel: Channel) -> str:
     """What a reader lists the feed as."""
-    return f"{feed.title} · {site.title}" if feed.title else site.title
+    return f"{channel.title} · {site.title}" if channel.title else site.title
 
 
-def feed_description(site: Site, feed: Feed) -> str:
+def feed_description(site: Site, channel: Channel) -> str:
     """A line about the feed; RSS wants one."""
-    return (
-        f"{feed.title}: headlines with related coverage"
-        if feed.title
-        else f"{site.title}: all headlines with related coverage"
-    )
+    if channel.title:
+        return channel.description or f"{channel.title}: headlines with related coverage"
+    return site.description or f"{site.title}: all headlines with related coverage"
 
 
-def feed_path(name: str, extension: str) -> str:
-    """Where a feed's document stands below the site's root."""
-    return f"feeds/{name}.{extension}"
+def language(site: Site, channel: Channel) -> str:
+    """The language of a feed (RFC 5646)."""
+    return channel.language or site.language
 
 
-def updated(feed: Feed) -> datetime:
-    """The last change that a reader of the feed would see."""
-    return max((entry.updated for entry in feed.entries), default=_NEVER)
+def feed_path(name: str, extension: str, archive: int = 0) -> str:
+    """Where a feed's document, or one of its archives, stands below the site's root."""
+    return f"feeds/{name}{_ARCHIVE}{archive}.{extension}" if archive else f"feeds/{name}.{extension}"
+
+
+def page_path(name: str, archive: int = 0) -> str:
+    """Where the page of a feed, or of one of its archives, stands below the site's root: a folder, with its slash."""
+    return f"topics/{name}{_ARCHIVE}{archive}/" if archive else f"topics/{name}/"
+
+
+def is_archive(path: str) -> bool:
+    """Whether an archive stands at `path`."""
+    return _ARCHIVE in path
+
+
+def links(site: Site, feed: Feed, extension: str) -> Iterator[tuple[str, str]]:
+    """The links of a feed's document to itself, its hubs and its archives: rel and address.
+
+    RFC 5005, section 4. A full archive says the same for ever.
+    """
+
+    def at(archive: int) -> str:
+        return f"{site.base_url}/{feed_path(feed.channel.name, extension, archive)}"
+
+    yield "self", at(feed.archive)
+    if feed.archive:
+        yield "current", at(0)
+        if feed.archive > 1:
+            yield "prev-archive", at(feed.archive - 1)
+        if feed.archive <= feed.archives:
+            yield "next-archive", at(feed.archive + 1)
+    else:
+        for hub in site.hubs:
+            yield "hub", hub
+        if feed.archives:
+            yield "prev-archive", at(feed.archives)
 
 
 def home_page(provider: Provider) -> str:
@@ -59,10 +98,46 @@ def home_page(provider: Provider) -> str:
         return ""
 
 
+# --- entries ----------------------------------------------------------------------------------------------------------
+
+
+def updated(feed: Feed) -> datetime:
+    """The last change that a reader of the feed would see."""
+    return max((entry.updated for entry in feed.entries), default=_NEVER)
+
+
+def distinct(feed: Feed) -> tuple[Entry, ...]:
+    """The entries, no two of which share their `updated`; the W3C's validator asks for that."""
+    taken: set[datetime] = set()
+    found = []
+    for entry in feed.entries:
+        moment = entry.updated
+        while moment in taken:
+            moment += _INSTANT
+        taken.add(moment)
+        found.append(entry if moment == entry.updated else replace(entry, updated=moment))
+    return tuple(found)
+
+
+def inert(text: str) -> str:
+    """`text` so that whoever takes it for HTML shows what it says.
+
+    RSS does not say whether a title is text or HTML. A zero-width space keeps ``<b>`` from being a tag, and ``&amp;``
+    from being a character, for those who think it is HTML; the others show it as it is written.
+    """
+    return _READ_AS_HTML.sub("\\g<0>\u200b", text) if reads_as_html(text) else text
+
+
+def reads_as_html(text: str) -> bool:
+    """Whether `text` says something else when it is taken for HTML."""
+    return "<" in text or ("&" in text and html.unescape(text) != text)
+
+
 def content_html(article: Article) -> str:
-    """An entry's content: the image, the body or the excerpt, and the related coverage."""
+    """An entry's content: the image, the body or the excerpt, and the related coverage. Never empty."""
     body = article.content or (f"<p>{escape(article.excerpt)}</p>" if article.excerpt else "")
-    return sanitise(_image(article) + body + _related(article.related), article.url)
+    made = sanitise(_image(article) + body + _related(article.related), article.url)
+    return made or f"<p>{escape(article.title)}</p>"
 
 
 def _image(article: Article) -> str:
@@ -90,4 +165,16 @@ def _related(related: tuple[RelatedLink, ...]) -> str:
 
 
 def _source(link: RelatedLink) -> str:
-    return f" ({escape(link.provider.name)})" if link.provider else ""
+    """Who published a related article, and when: " (The Daily, 31 October 2026)"."""
+    told = [escape(link.provider.name)] if link.provider else []
+    if link.published:
+        told.append(f'<time datetime="{link.published.isoformat()}">{day(link.published)}</time>')
+    return f" ({', '.join(told)})" if told else ""
+
+
+_MONTHS = "January February March April May June July August September October November December".split()
+
+
+def day(moment: datetime) -> str:
+    """A date as people write it, in no locale but this: 31 October 2026."""
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"

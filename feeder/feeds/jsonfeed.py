@@ -12,20 +12,31 @@ from feeder.models import Document, Entry, Feed, Image, Provider, RelatedLink, S
 
 def document(feed: Feed, site: Site) -> Document:
     """The feed's JSON document: UTF-8, keys in the order of the specification."""
-    media_type, _ = content.FORMATS["json"]
-    path = content.feed_path(feed.name, "json")
-    found = {
-        "version": "https://jsonfeed.org/version/1.1",
-        "title": content.feed_title(site, feed),
-        "home_page_url": f"{site.base_url}/",
-        "feed_url": f"{site.base_url}/{path}",
-        "description": content.feed_description(site, feed),
-        "authors": [{"name": site.title, "url": f"{site.base_url}/"}],
-        "language": site.language,
-        "items": [_item(entry, site) for entry in feed.entries],
-    }
-    body = json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n"
-    return Document(path=path, content_type=f"{media_type}; charset=utf-8", body=body)
+    channel = feed.channel
+    path = content.feed_path(channel.name, "json", feed.archive)
+    links = dict(content.links(site, feed, "json"))
+    found = _filled(
+        {
+            "version": "https://jsonfeed.org/version/1.1",
+            "title": content.feed_title(site, channel),
+            "home_page_url": f"{site.base_url}/{content.page_path(channel.name)}",
+            "feed_url": links.get("current", links["self"]),
+            "description": content.feed_description(site, channel),
+            "next_url": links.get("prev-archive", ""),
+            "icon": channel.image or site.logo,
+            "favicon": site.icon,
+            "authors": [{"name": site.title, "url": f"{site.base_url}/"}],
+            "language": content.language(site, channel),
+            "hubs": [] if feed.archive else [{"type": "WebSub", "url": hub} for hub in site.hubs],
+            "_feeder": {"rights": site.rights} if site.rights else {},
+        }
+    )
+    found["items"] = [_item(entry, site) for entry in content.distinct(feed)]
+    return Document(path=path, content_type=f"{content.MEDIA_TYPES['json']}; charset=utf-8", body=_encoded(found))
+
+
+def _encoded(found: dict[str, Any]) -> bytes:
+    return json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 def _item(entry: Entry, site: Site) -> dict[str, Any]:
@@ -36,7 +47,7 @@ def _item(entry: Entry, site: Site) -> dict[str, Any]:
             "url": article.url,
             "external_url": article.source_url if article.source_url != article.url else "",
             "title": article.title,
-            "content_html": content.content_html(article) or article.title,
+            "content_html": content.content_html(article),
             "summary": article.excerpt,
             "image": article.images[0].url if article.images else "",
             "date_published": _moment(article.published),

@@ -1,42 +1,87 @@
-"""Pages for people. The only home of Jinja2."""
+"""Pages for people: HTML without script, readable without style. The only home of Jinja2."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from feeder.feeds import content
-from feeder.models import Document, Feed, Site
+from feeder.models import Article, Channel, Document, Entry, Feed, Site
 
+HTML = "text/html; charset=utf-8"
 INDEX = "index.html"
+STYLE = "style.css"
+ICON = "icon.svg"
+HEADLINES = 9  # that the index shows of all articles
+_FEW = 3  # and of each other feed
 
 
-def index(latest: Feed, titles: Mapping[str, str], site: Site) -> Document:
-    """The page that lists every feed. `latest` is the feed of all articles, `titles` the feeds' titles by name."""
-    names = [name for name in titles if name != latest.name]
-    page = (
-        _templates()
-        .get_template("index.html")
-        .render(
-            site=site,
-            latest=latest,
-            feeds=[
-                Feed(name=name, title=titles[name], entries=())
-                for name in sorted(names, key=lambda name: titles[name].casefold())
-            ],
-            formats=content.FORMATS,
-            path=content.feed_path,
-            title=content.feed_title,
-        )
+def index(latest: Feed, feeds: Sequence[Feed], site: Site) -> Document:
+    """The page of every feed with its newest headlines. `latest` is the feed of all articles."""
+    channels = [feed.channel for feed in (latest, *feeds)]
+    entries = latest.entries[:HEADLINES]
+    return _page(INDEX, "index.html", site, channels=channels, latest=latest, entries=entries, feeds=feeds, few=_FEW)
+
+
+def feed(feed: Feed, everything: Channel, site: Site) -> Document:
+    """A feed, or one of its archives, as a page. `everything` is the feed of all articles."""
+    name = feed.channel.name
+    last = feed.archives if not feed.archive else feed.archive - 1
+    newer = ""
+    if feed.archive:
+        newer = content.page_path(name, feed.archive + 1 if feed.archive < feed.archives else 0)
+    return _page(
+        f"{content.page_path(name, feed.archive)}{INDEX}",
+        "feed.html",
+        site,
+        channels=[feed.channel] if name == everything.name else [feed.channel, everything],
+        feed=feed,
+        older=content.page_path(name, last) if last else "",
+        newer=newer,
     )
-    return Document(path=INDEX, content_type="text/html; charset=utf-8", body=page.encode())
+
+
+def search(asked: str, found: Iterable[Article], site: Site) -> bytes:
+    """The page of what a search found."""
+    entries = [Entry(article=article, updated=article.published) for article in found]
+    return _page("", "search.html", site, channels=[], asked=asked, entries=entries).body
+
+
+def error(title: str, said: str, site: Site) -> bytes:
+    """The page of what went wrong."""
+    return _page("", "error.html", site, channels=[], title=title, said=said).body
+
+
+def assets() -> list[Document]:
+    """What the pages show themselves with."""
+    types = {STYLE: "text/css; charset=utf-8", ICON: "image/svg+xml; charset=utf-8"}
+    folder = files("feeder.feeds") / "templates"
+    return [Document(path=name, content_type=kind, body=(folder / name).read_bytes()) for name, kind in types.items()]
+
+
+def policy(site: Site) -> str:
+    """The Content-Security-Policy of every page (https://www.w3.org/TR/CSP3/): no script, no frame, no foreign style."""
+    pictures = "'self' http: https:" if site.images else "'self'"
+    return (
+        f"default-src 'none'; img-src {pictures}; style-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _page(path: str, template: str, site: Site, *, channels: Iterable[Channel], **told: Any) -> Document:
+    root = urlsplit(site.base_url).path
+    made = _templates().get_template(template).render(site=site, root=root, channels=list(channels), **told)
+    return Document(path=path, content_type=HTML, body=made.encode())
 
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader("feeder.feeds"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -44,3 +89,8 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    for helper in (content.feed_path, content.page_path, content.feed_title, content.feed_description, content.alt):
+        made.globals[helper.__name__] = helper
+    made.globals |= {"media_types": content.MEDIA_TYPES, "names": content.NAMES, "opml": content.OPML}
+    made.filters["day"] = content.day
+    return made

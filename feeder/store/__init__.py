@@ -18,7 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from feeder.errors import StoreError, StoreTooNew
 from feeder.store import tables
 
-SCHEMA = "0001"  # the newest migration
+SCHEMA = "0002"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30  # how long one writer waits for another
 

@@ -11,11 +11,13 @@ import sqlalchemy as sa
 
 from feeder.articles.scan import Stamp
 from feeder.errors import Problem
-from feeder.models import ALL, Article, News
+from feeder.models import Article, News
+from feeder.selection import Feeds
 from feeder.store import feeds
 from feeder.store.keys import among, delete
 from feeder.store.records import from_text, to_text, visible
 from feeder.store.tables import articles, entries, files
+from feeder.text import searchable
 
 _SECOND = timedelta(seconds=1)
 
@@ -78,6 +80,8 @@ def apply(
     *,
     now: datetime,
     include_drafts: bool,
+    keep_deleted: bool,
+    feeds_of: Feeds,
     reread: Callable[[str], Article | None],
 ) -> None:
     """Write what reading some files gave, and mark the feeds that it touches as stale.
@@ -97,8 +101,17 @@ def apply(
     for article_id in sorted(touched):
         row = known.get(article_id)
         speaker = _speaker(holders.get(article_id, []), fresh, row, reread)
-        settled.append(_settle(article_id, speaker, row, now=now, include_drafts=include_drafts))
-    _write_articles(connection, [change for change in settled if change], known)
+        if speaker is not None or not keep_deleted:
+            settled.append(_settle(article_id, speaker, row, now=now, include_drafts=include_drafts))
+    _write_articles(connection, [change for change in settled if change], known, feeds_of)
+
+
+def settle_orphans(connection: sa.Connection, feeds_of: Feeds, *, keep: bool) -> None:
+    """Settle the articles that were kept when their files were deleted: they stay, or leave their feeds."""
+    held = sa.exists().where(files.c.article == articles.c.id)
+    known = {row.id: row for row in connection.execute(sa.select(articles).where(articles.c.live, ~held))}
+    changes = [replace(_gone(row), live=keep) for row in known.values()]
+    _write_articles(connection, changes, known, feeds_of)
 
 
 def _write_files(connection: sa.Connection, readings: Sequence[Reading], gone: Collection[str]) -> set[str]:
@@ -163,23 +176,39 @@ def _settle(
     if speaker is None:
         if row is None or not row.live:
             return None
-        return _Change(article=from_text(row.record), path=row.path, live=False, updated=row.updated)
+        return _gone(row)
     path, article = speaker
     live = include_drafts or not article.draft
     if article.id != article_id:  # a file with two articles' worth of history; the other id has a row of its own
         return None
     if row is None:
-        return _Change(article=article, path=path, live=live, updated=article.published)
-    if row.record == to_text(article) and row.live == live and row.path == path:
-        return None
-    seen = row.visible != visible(article)
-    updated = max(now.replace(microsecond=0), row.updated + _SECOND, article.published) if seen else row.updated
+        return _Change(article=article, path=path, live=live, updated=_own(article.published, article_id))
+    updated = row.updated
+    if row.visible != visible(article):
+        updated = _own(max(now, row.updated + _SECOND, article.published), article_id)
     return _Change(article=article, path=path, live=live, updated=updated)
 
 
-def _write_articles(connection: sa.Connection, changes: Sequence[_Change], known: Mapping[str, sa.Row[Any]]) -> None:
-    stale: dict[str, str] = {}
+def _gone(row: sa.Row[Any]) -> _Change:
+    return _Change(article=from_text(row.record), path=row.path, live=False, updated=row.updated)
+
+
+def _own(moment: datetime, article_id: str) -> datetime:
+    """`moment` with a fraction of a second that is the article's own.
+
+    So no two entries of a feed share their `updated`, and none depends on which others there are.
+    """
+    return moment.replace(microsecond=1 + int(article_id[:8], 16) % 999_999)
+
+
+def _write_articles(
+    connection: sa.Connection, changes: Sequence[_Change], known: Mapping[str, sa.Row[Any]], feeds_of: Feeds
+) -> None:
+    """Write articles and the feeds that they stand in. An entry stays in the archive that it stands in."""
+    stood = _archives(connection, known)
     new, old, members = [], [], []
+    stale: dict[str, str] = {}
+    stale_archives: set[tuple[str, int]] = set()
     for change in changes:
         row, article = known.get(change.article.id), change.article
         values = {
@@ -188,19 +217,24 @@ def _write_articles(connection: sa.Connection, changes: Sequence[_Change], known
             "updated": change.updated,
             "live": change.live,
             "visible": visible(article),
+            "title": searchable(article.title),
             "record": to_text(article),
         }
+        before, stands = stood.get(article.id, {}), feeds_of.of(article) if change.live else {}
+        if row is not None and {*before} == {*stands} and all(getattr(row, name) == it for name, it in values.items()):
+            continue
         if row is None:
             new.append({"id": article.id, "announced": False, **values})
         else:
             old.append({"key": article.id, **values})
-        if row is None or row.visible != values["visible"] or row.live != change.live:
-            topics = {
-                topic.slug: topic.label for topic in (*article.topics, *(from_text(row.record).topics if row else ()))
-            }
-            stale |= {**topics, ALL: ""}
-        if change.live:
-            members += [(feed, article) for feed in (ALL, *(topic.slug for topic in article.topics))]
+        seen = row is None or row.visible != values["visible"]
+        touched = {*stands, *before} if seen else {*stands} ^ {*before}
+        stale |= {name: stands.get(name, "") for name in touched}
+        stale_archives |= {(name, before[name]) for name in touched if before.get(name)}
+        members += [
+            {"feed": name, "published": article.published, "article": article.id, "archive": before.get(name, 0)}
+            for name in stands
+        ]
     if new:
         connection.execute(sa.insert(articles), new)
     if old:
@@ -208,9 +242,18 @@ def _write_articles(connection: sa.Connection, changes: Sequence[_Change], known
         connection.execute(sa.update(articles).where(articles.c.id == sa.bindparam("key")).values(columns), old)
         delete(connection, entries, entries.c.article, [row["key"] for row in old])
     if members:
-        rows = [{"feed": feed, "published": article.published, "article": article.id} for feed, article in members]
-        connection.execute(sa.insert(entries), rows)
+        connection.execute(sa.insert(entries), members)
     feeds.mark_stale(connection, stale)
+    feeds.mark_archives_stale(connection, stale_archives)
+
+
+def _archives(connection: sa.Connection, known: Collection[str]) -> dict[str, dict[str, int]]:
+    """The feeds that articles stand in now, and the numbers of the archives there, by article."""
+    found: dict[str, dict[str, int]] = {}
+    query = sa.select(entries.c.article, entries.c.feed, entries.c.archive)
+    for article_id, feed, archive in among(connection, query, entries.c.article, known):
+        found.setdefault(article_id, {})[feed] = archive
+    return found
 
 
 # --- news: what became visible ----------------------------------------------------------------------------------------
@@ -231,16 +274,39 @@ def news(connection: sa.Connection, now: datetime) -> list[News]:
     return list(found.values())
 
 
-def announce(connection: sa.Connection, now: datetime) -> None:
-    """Mark what `news` gave: it never comes again. Its feeds become stale."""
-    fresh = sa.select(articles.c.id).where(_unannounced(now))
-    touched = sa.select(entries.c.feed).where(entries.c.article.in_(fresh))
+def announce(connection: sa.Connection, now: datetime, since: datetime | None) -> None:
+    """Mark what `news` gave: it never comes again. The feeds of what came out after `since` become stale."""
+    fresh = _unannounced(now)
+    if since is not None:  # an article whose date was moved into the future comes out again, and is no news
+        again = sa.and_(
+            articles.c.announced, articles.c.live, articles.c.published > since, articles.c.published <= now
+        )
+        fresh = sa.or_(fresh, again)
+    touched = sa.select(entries.c.feed).where(entries.c.article.in_(sa.select(articles.c.id).where(fresh)))
     feeds.mark_stale_among(connection, touched)
     connection.execute(sa.update(articles).where(_unannounced(now)).values(announced=True))
 
 
 def _unannounced(now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(sa.not_(articles.c.announced), articles.c.live, articles.c.published <= now)
+
+
+def next_embargo(connection: sa.Connection, now: datetime) -> datetime | None:
+    """When the next article that waits for its time comes out."""
+    query = sa.select(sa.func.min(articles.c.published, type_=articles.c.published.type)).where(
+        articles.c.announced.in_([True, False]), articles.c.live, articles.c.published > now
+    )
+    found: datetime | None = connection.execute(query).scalar()
+    return found
+
+
+def search(connection: sa.Connection, words: Collection[str], limit: int, now: datetime) -> list[Article]:
+    """The newest `limit` published articles whose titles hold each of `words`, which `text.searchable` gave."""
+    query = sa.select(articles.c.record).where(articles.c.live, articles.c.published <= now)
+    for word in words:
+        query = query.where(articles.c.title.contains(word, autoescape=True))
+    query = query.order_by(articles.c.published.desc(), articles.c.id.desc()).limit(limit)
+    return [from_text(text) for text in connection.execute(query).scalars()]
 
 
 def article(connection: sa.Connection, article_id: str) -> Article | None:

@@ -53,13 +53,8 @@ def next_pending(connection: sa.Connection, target: str, now: datetime) -> Deliv
     """The delivery that a target is told next: of those due at `now`, the one whose article was published first."""
     query = (
         _select()
-        .join(articles, articles.c.id == deliveries.c.article)
-        .where(
-            deliveries.c.target == target,
-            deliveries.c.state == State.PENDING,
-            deliveries.c.next_at <= now,
-            articles.c.live,
-        )
+        .outerjoin(articles, articles.c.id == deliveries.c.subject)
+        .where(*_waiting(target), deliveries.c.next_at <= now)
         .order_by(deliveries.c.published, deliveries.c.id)
         .limit(1)
     )
@@ -70,11 +65,36 @@ def next_due(connection: sa.Connection, target: str) -> datetime | None:
     """When a target has something to be told next."""
     query = (
         sa.select(sa.func.min(deliveries.c.next_at, type_=deliveries.c.next_at.type))
-        .join(articles, articles.c.id == deliveries.c.article)
-        .where(deliveries.c.target == target, deliveries.c.state == State.PENDING, articles.c.live)
+        .outerjoin(articles, articles.c.id == deliveries.c.subject)
+        .where(*_waiting(target))
     )
     due: datetime | None = connection.execute(query).scalar()
     return due
+
+
+def _waiting(target: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """What waits for `target`; an article whose file was deleted waits until it is back."""
+    there = sa.or_(articles.c.id.is_(None), articles.c.live)
+    return (deliveries.c.target == target, deliveries.c.state == State.PENDING, there)
+
+
+def waiting_about(connection: sa.Connection, prefix: str, target: str) -> datetime | None:
+    """When `target` would be told of a subject that begins with `prefix`."""
+    query = sa.select(sa.func.min(deliveries.c.next_at, type_=deliveries.c.next_at.type)).where(
+        *_about(prefix, target), deliveries.c.state == State.PENDING
+    )
+    found: datetime | None = connection.execute(query).scalar()
+    return found
+
+
+def forget_about(connection: sa.Connection, prefix: str, target: str) -> None:
+    """Drop all deliveries to `target` whose subjects begin with `prefix`, but for the one that is being sent."""
+    connection.execute(sa.delete(deliveries).where(*_about(prefix, target), deliveries.c.state != State.SENDING))
+
+
+def _about(prefix: str, target: str) -> tuple[sa.ColumnElement[bool], ...]:
+    end = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # a range finds them in the index where LIKE may not
+    return (deliveries.c.subject >= prefix, deliveries.c.subject < end, deliveries.c.target == target)
 
 
 def save(connection: sa.Connection, delivery: Delivery) -> None:

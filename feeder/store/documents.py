@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,70 +19,92 @@ class Published:
 
     path: str
     content_type: str
-    body: bytes
+    gzip: bytes  # the body, compressed
     digest: str  # 32 hex digits of the body: its ETag
     modified: datetime  # whole seconds; later than that of every earlier body at this path
 
+    @property
+    def body(self) -> bytes:
+        """The document's bytes."""
+        return gzip.decompress(self.gzip)
 
-def put(connection: sa.Connection, document: Document, feed: str | None, now: datetime) -> bool:
-    """Publish a document; False when it is there with these very bytes already."""
-    digest = hashlib.sha256(document.body).hexdigest()[:32]
-    query = sa.select(documents.c.digest, documents.c.modified, documents.c.content_type).where(
-        documents.c.path == document.path
-    )
-    row = connection.execute(query).one_or_none()
-    if row is not None and row.digest == digest and row.content_type == document.content_type:
-        return False
+
+def digest(body: bytes) -> str:
+    """What tells one body from another: 32 hex digits."""
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+def differs(connection: sa.Connection, document: Document) -> bool:
+    """Whether other bytes than these, or none, are published at the document's path."""
+    row = connection.execute(
+        sa.select(documents.c.digest, documents.c.content_type).where(
+            documents.c.path == document.path, documents.c.moved_to.is_(None)
+        )
+    ).one_or_none()
+    return row is None or tuple(row) != (digest(document.body), document.content_type)
+
+
+def put(connection: sa.Connection, document: Document, packed: bytes, feed: str | None, now: datetime) -> None:
+    """Publish a document of a feed, or of none; `packed` is its body, compressed with gzip."""
+    query = sa.select(documents.c.modified).where(documents.c.path == document.path)
+    earlier = connection.execute(query).scalar()
     modified = now.replace(microsecond=0)
-    if row is not None:
-        modified = max(modified, row.modified + timedelta(seconds=1))
+    if earlier is not None:
+        modified = max(modified, earlier + timedelta(seconds=1))
     values = {
         "feed": feed,
         "content_type": document.content_type,
-        "digest": digest,
+        "digest": digest(document.body),
         "modified": modified,
-        "body": document.body,
+        "gzip": packed,
+        "moved_to": None,
     }
-    if row is None:
+    if earlier is None:
         connection.execute(sa.insert(documents).values(path=document.path, **values))
     else:
         connection.execute(sa.update(documents).where(documents.c.path == document.path).values(**values))
-    return True
 
 
 def get(connection: sa.Connection, path: str) -> Published | None:
     """The document at `path`."""
-    row = connection.execute(_select().where(documents.c.path == path)).mappings().one_or_none()
+    query = sa.select(
+        documents.c.path, documents.c.content_type, documents.c.gzip, documents.c.digest, documents.c.modified
+    ).where(documents.c.path == path, documents.c.moved_to.is_(None))
+    row = connection.execute(query).mappings().one_or_none()
     return None if row is None else Published(**row)
 
 
 def tag(connection: sa.Connection, path: str) -> tuple[str, datetime] | None:
     """The digest and modification time of the document at `path`, without its body."""
-    row = connection.execute(
-        sa.select(documents.c.digest, documents.c.modified).where(documents.c.path == path)
-    ).one_or_none()
+    query = sa.select(documents.c.digest, documents.c.modified).where(
+        documents.c.path == path, documents.c.moved_to.is_(None)
+    )
+    row = connection.execute(query).one_or_none()
     return None if row is None else (row.digest, row.modified)
+
+
+def moved_to(connection: sa.Connection, path: str) -> str | None:
+    """Where the document at `path` has moved to; empty when it was taken away; None when none ever was there."""
+    found: str | None = connection.execute(sa.select(documents.c.moved_to).where(documents.c.path == path)).scalar()
+    return found
 
 
 def paths(connection: sa.Connection, feed: str | None = None) -> list[str]:
     """The paths of all documents, or of one feed's."""
-    query = sa.select(documents.c.path).order_by(documents.c.path)
+    query = sa.select(documents.c.path).where(documents.c.moved_to.is_(None)).order_by(documents.c.path)
     return list(connection.execute(query if feed is None else query.where(documents.c.feed == feed)).scalars())
 
 
 def feeds(connection: sa.Connection) -> set[str]:
     """The names of the feeds that have documents."""
-    return set(
-        connection.execute(sa.select(documents.c.feed).where(documents.c.feed.is_not(None)).distinct()).scalars()
-    )
+    query = sa.select(documents.c.feed).where(documents.c.feed.is_not(None), documents.c.moved_to.is_(None))
+    return set(connection.execute(query.distinct()).scalars())
 
 
-def remove(connection: sa.Connection, gone: Collection[str]) -> None:
-    """Take documents away."""
-    connection.execute(sa.delete(documents).where(documents.c.path.in_(gone)))
-
-
-def _select() -> sa.Select[tuple[str, str, bytes, str, datetime]]:
-    return sa.select(
-        documents.c.path, documents.c.content_type, documents.c.body, documents.c.digest, documents.c.modified
-    )
+def remove(connection: sa.Connection, path: str, moved_to: str, now: datetime) -> None:
+    """Take the document at `path` away, or say where it has moved to; there need have been none."""
+    change = {"moved_to": moved_to, "gzip": b"", "digest": ""}
+    done = connection.execute(sa.update(documents).where(documents.c.path == path).values(change))
+    if not done.rowcount:
+        values = {"path": path, "content_type": "", "modified": now.replace(microsecond=0), **change}
+        connection.execute(sa.insert(documents).values(values))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from feeder.models import Entry, News, Topic
 from feeder.store.keys import among, chunks
 from feeder.store.records import from_text
-from feeder.store.tables import articles, entries, feeds
+from feeder.store.tables import articles, entries, feeds, stale_archives
 
 
 def mark_stale(connection: sa.Connection, titles: Mapping[str, str]) -> None:
@@ -19,7 +19,11 @@ def mark_stale(connection: sa.Connection, titles: Mapping[str, str]) -> None:
     there = {row.name for row in among(connection, sa.select(feeds.c.name), feeds.c.name, titles)}
     for chunk in chunks(there):
         connection.execute(sa.update(feeds).where(feeds.c.name.in_(chunk)).values(stale=True))
-    new = [{"name": name, "title": title, "stale": True} for name, title in titles.items() if name not in there]
+    new = [
+        {"name": name, "title": title, "stale": True, "archives": 0}
+        for name, title in titles.items()
+        if name not in there
+    ]
     if new:
         connection.execute(sa.insert(feeds), new)
 
@@ -29,9 +33,19 @@ def mark_stale_among(connection: sa.Connection, names: sa.Select[tuple[str]]) ->
     connection.execute(sa.update(feeds).where(feeds.c.name.in_(names)).values(stale=True))
 
 
+def mark_archives_stale(connection: sa.Connection, archives: Collection[tuple[str, int]]) -> None:
+    """Have these archives (feed, number) built again."""
+    there = {(row.feed, row.archive) for row in connection.execute(sa.select(stale_archives))} if archives else set()
+    new = [{"feed": feed, "archive": archive} for feed, archive in sorted(set(archives) - there)]
+    if new:
+        connection.execute(sa.insert(stale_archives), new)
+
+
 def mark_all_stale(connection: sa.Connection) -> None:
-    """Have every feed built again."""
+    """Have every feed and every archive built again."""
     connection.execute(sa.update(feeds).values(stale=True))
+    full = {row.name: row.archives for row in connection.execute(sa.select(feeds).where(feeds.c.archives > 0))}
+    mark_archives_stale(connection, [(name, number) for name, last in full.items() for number in range(1, last + 2)])
 
 
 def stale(connection: sa.Connection) -> list[Topic]:
@@ -46,15 +60,95 @@ def freshen(connection: sa.Connection, names: Collection[str]) -> None:
         connection.execute(sa.update(feeds).where(feeds.c.name.in_(chunk)).values(stale=False))
 
 
-def newest_entries(connection: sa.Connection, name: str, limit: int, now: datetime) -> tuple[Entry, ...]:
-    """The newest `limit` entries of a feed that a reader may see at `now`; the newest first."""
-    ids = _newest(name, limit, now).subquery()
-    query = (
-        sa.select(articles.c.record, articles.c.updated)
-        .join(ids, ids.c.article == articles.c.id)
-        .order_by(ids.c.published.desc(), ids.c.article.desc())
+def is_overfull(connection: sa.Connection, name: str, limit: int, now: datetime) -> bool:
+    """Whether more than `limit` entries of a feed stand in no archive yet."""
+    count = sa.select(sa.func.count()).select_from(entries).where(*_unarchived(name, now))
+    return connection.execute(count).scalar_one() > limit
+
+
+def _unarchived(name: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (entries.c.feed == name, entries.c.archive == 0, entries.c.published <= now)
+
+
+def fill_archives(connection: sa.Connection, name: str, limit: int, now: datetime) -> None:
+    """Move what no longer stands among the newest `limit` entries into archives of `limit`.
+
+    The oldest go first. What stands in an archive stays there: those that are full never get another entry.
+    """
+    there: int = connection.execute(sa.select(feeds.c.archives).where(feeds.c.name == name)).scalar_one()
+    waiting = _unarchived(name, now)
+    count = connection.execute(sa.select(sa.func.count()).select_from(entries).where(*waiting)).scalar_one()
+    full = (count - 1) // limit
+    order = sa.func.row_number().over(order_by=(entries.c.published, entries.c.article)) - 1
+    ranked = sa.select(entries.c.published, entries.c.article, order.label("rank")).where(*waiting).subquery()
+    connection.execute(
+        sa.update(entries)
+        .where(
+            entries.c.feed == name,
+            entries.c.published == ranked.c.published,
+            entries.c.article == ranked.c.article,
+            ranked.c.rank < full * limit,
+        )
+        .values(archive=there + 1 + ranked.c.rank // limit)
     )
-    return tuple(Entry(article=from_text(text), updated=updated) for text, updated in connection.execute(query))
+    connection.execute(sa.update(feeds).where(feeds.c.name == name).values(archives=there + full))
+    # The last one that was full before has a newer neighbour now, and the one after the last is named by it.
+    mark_archives_stale(connection, [(name, number) for number in range(max(there, 1), there + full + 2)])
+
+
+def forget_archives(connection: sa.Connection, names: Collection[str]) -> None:
+    """These feeds have no entries any more: what comes into them next begins with their first archive."""
+    for chunk in chunks(names):
+        connection.execute(sa.update(feeds).where(feeds.c.name.in_(chunk)).values(archives=0))
+        connection.execute(sa.delete(stale_archives).where(stale_archives.c.feed.in_(chunk)))
+
+
+def stale_archives_of(connection: sa.Connection, limit: int) -> list[tuple[str, int]]:
+    """At most `limit` archives (feed, number) that must be built."""
+    query = sa.select(stale_archives).order_by(stale_archives.c.feed, stale_archives.c.archive).limit(limit)
+    return [(row.feed, row.archive) for row in connection.execute(query)]
+
+
+def freshen_archives(connection: sa.Connection, built: Collection[tuple[str, int]]) -> None:
+    """These archives were built."""
+    for name, number in built:
+        connection.execute(
+            sa.delete(stale_archives).where(stale_archives.c.feed == name, stale_archives.c.archive == number)
+        )
+
+
+def archives(connection: sa.Connection, name: str) -> int:
+    """How many archives of a feed are full."""
+    return connection.execute(sa.select(feeds.c.archives).where(feeds.c.name == name)).scalar() or 0
+
+
+def newest_entries(connection: sa.Connection, name: str, limit: int, now: datetime) -> tuple[Entry, ...]:
+    """The newest `limit` entries of a feed that a reader may see at `now`; the newest first.
+
+    What stands in no archive yet comes before what does, however old it is: a reader would see it nowhere else.
+    """
+    newest = _newest(name, limit, now)
+    chosen = {row.article: row.published for row in connection.execute(newest.where(entries.c.archive == 0))}
+    for row in connection.execute(newest):
+        if len(chosen) < limit:
+            chosen[row.article] = row.published
+    return _entries(connection, chosen)
+
+
+def archive_entries(connection: sa.Connection, name: str, number: int, now: datetime) -> tuple[Entry, ...]:
+    """The entries of one archive of a feed; the newest first."""
+    query = sa.select(entries.c.article, entries.c.published).where(
+        entries.c.feed == name, entries.c.archive == number, entries.c.published <= now
+    )
+    return _entries(connection, {row.article: row.published for row in connection.execute(query)})
+
+
+def _entries(connection: sa.Connection, published: Mapping[str, datetime]) -> tuple[Entry, ...]:
+    """The entries of articles, given when they were published; the newest first."""
+    query = sa.select(articles.c.id, articles.c.record, articles.c.updated)
+    rows = among(connection, query, articles.c.id, published)
+    rows.sort(key=lambda row: (published[row.id], row.id), reverse=True)
+    return tuple(Entry(article=from_text(row.record), updated=row.updated) for row in rows)
 
 
 def titles(connection: sa.Connection) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from feeder.models import Article
+from feeder.slugs import slug
 
 _UNSEEN: dict[str, Any] = {"quality": None, "amp_url": "", "cdn_amp_url": ""}  # of articles and related links
 
@@ -31,13 +32,17 @@ def from_text(text: str) -> Article:
 
 
 def visible(article: Article) -> str:
-    """A digest of what a reader sees: title, excerpt, body, links, dates, provider, topics, images, related."""
+    """A digest of what a reader sees: title, excerpt, body, links, dates, provider, topics, images, related.
+
+    Of a topic that is its label: where its feed stands is no part of the article.
+    """
     seen = replace(
         article,
         **_UNSEEN,
         category="",
         heat=None,
         draft=False,
+        topics=tuple(replace(topic, slug=slug(topic.label)) for topic in article.topics),
         images=tuple(replace(image, cached=False) for image in article.images),
         related=tuple(replace(link, **_UNSEEN, images=()) for link in article.related),
     )

@@ -59,6 +59,7 @@ articles = sa.Table(
     sa.Column("live", sa.Boolean, nullable=False),  # a file holds it, and it is no draft that is kept out
     sa.Column("announced", sa.Boolean, nullable=False),  # its deliveries are planned; never again
     sa.Column("visible", sa.Text, nullable=False),  # digest of what a reader sees
+    sa.Column("title", sa.Text, nullable=False),  # as a search compares it
     sa.Column("record", sa.Text, nullable=False),  # the Article as JSON
     sa.Index(None, "announced", "live", "published"),
 )
@@ -70,8 +71,12 @@ entries = sa.Table(
     sa.Column("feed", sa.Text, nullable=False),
     sa.Column("published", Moment, nullable=False),
     sa.Column("article", sa.Text, sa.ForeignKey("articles.id"), nullable=False),
+    sa.Column(
+        "archive", sa.Integer, nullable=False
+    ),  # the number of the archive that it stands in for ever; 0: none yet
     sa.PrimaryKeyConstraint("feed", "published", "article"),
     sa.Index(None, "article"),
+    sa.Index(None, "feed", "archive"),
     sqlite_with_rowid=False,
 )
 
@@ -82,7 +87,17 @@ feeds = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("stale", sa.Boolean, nullable=False),
+    sa.Column("archives", sa.Integer, nullable=False),  # how many are full
     sa.Index(None, "stale"),
+)
+
+# The archives that must be built, again or for the first time.
+stale_archives = sa.Table(
+    "stale_archives",
+    metadata,
+    sa.Column("feed", sa.Text, nullable=False),
+    sa.Column("archive", sa.Integer, nullable=False),
+    sa.PrimaryKeyConstraint("feed", "archive"),
 )
 
 documents = sa.Table(
@@ -93,7 +108,8 @@ documents = sa.Table(
     sa.Column("content_type", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),  # of the body: its ETag
     sa.Column("modified", Moment, nullable=False),  # whole seconds; moves forward with every change of the body
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("gzip", sa.LargeBinary, nullable=False),  # the body, compressed
+    sa.Column("moved_to", sa.Text),  # null: it is here; empty: it is gone; else the path that it moved to
     sa.Index(None, "feed"),
 )
 
@@ -110,7 +126,7 @@ deliveries = sa.Table(
     "deliveries",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("article", sa.Text, sa.ForeignKey("articles.id"), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),  # an article's id, or a document's path and digest
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("published", Moment, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
@@ -119,7 +135,7 @@ deliveries = sa.Table(
     sa.Column("doubtful_since", Moment),
     sa.Column("last_error", sa.Text, nullable=False),
     sa.Column("remote_id", sa.Text, nullable=False),
-    sa.UniqueConstraint("article", "target"),
+    sa.UniqueConstraint("subject", "target"),
     sa.Index(None, "target", "state", "published"),
 )
 

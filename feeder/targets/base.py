@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from feeder import selection, text
+from feeder import text
 from feeder.models import Headline, Outcome, Rules
 from feeder.outbox import Care
+from feeder.selection import PLAIN_FEEDS, Feeds
 
 Steps = Generator[httpx.Request, httpx.Response, Outcome]
 
@@ -61,8 +62,8 @@ SecretUrl = Annotated[SecretStr, AfterValidator(_checked_url)]
 """An address that is itself a credential, or may be."""
 
 
-class Target(BaseModel):
-    """A place headlines go, with the options that all kinds share."""
+class Endpoint(BaseModel):
+    """Whoever is told something over HTTP, with what the lanes need to know of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -73,44 +74,53 @@ class Target(BaseModel):
     """Whether a delivery is seen where the log is read, so that the log need not tell it again."""
 
     kind: str
-    topics: Labels = Field((), description="The topics it wants; all articles when empty.")
-    related: int = Field(3, ge=0, le=20, description="How many related links go along with a headline.")
-    backfill: int = Field(
-        0, ge=0, description="How many of the articles that are there already it is told when it is new."
-    )
-    hashtags: Hashtags = Field(False, description="true: the topics' own; or a list of its own.")
     on_unknown: Literal["hold", "resend"] = Field(
         "hold", description="What becomes of a message that may have arrived: held for a person, or sent once more."
     )
 
-    def deliver(self, headline: Headline, key: str) -> Steps:
-        """Tell `headline`: yield each request, get its response, return the Outcome.
+    def deliver(self, told: Any, key: str, /) -> Steps:
+        """Tell it: yield each request, get its response, return the Outcome.
 
-        `key` is the idempotency key: the same for every attempt at this headline.
+        `key` is the idempotency key: the same for every attempt at this message.
         """
         raise NotImplementedError  # pragma: no cover - every kind has its own
 
     def sign(self, request: httpx.Request, now: datetime) -> None:
         """Add to `request` what proves who sends it, just before it leaves at `now`."""
 
-    def rules(self, name: str) -> Rules:
-        """Which articles this target, called `name`, wants."""
-        return Rules(
-            target=name,
-            feeds=selection.feeds_of(self.topics),
-            related=self.related,
-            backfill=self.backfill,
-            hashtags=self.hashtags,
-        )
-
     def care(self) -> Care:
         """What is done when nobody knows whether a message arrived."""
         return Care(replay=self.replay, on_unknown=self.on_unknown)
 
     def secrets(self) -> list[str]:
-        """What must never be shown of this target."""
+        """What must never be shown of it."""
         values = [value.get_secret_value() for value in dict(self).values() if isinstance(value, SecretStr)]
         return sorted(filter(None, values), key=len, reverse=True)
+
+
+class Target(Endpoint):
+    """A place headlines go, with the options that all kinds share."""
+
+    topics: Labels = Field((), description="The topics it wants; all articles when empty.")
+    related: int = Field(3, ge=0, le=20, description="How many related links go along with a headline.")
+    backfill: int = Field(
+        0, ge=0, description="How many of the articles that are there already it is told when it is new."
+    )
+    hashtags: Hashtags = Field(False, description="true: the topics' own; or a list of its own.")
+
+    def deliver(self, headline: Headline, key: str, /) -> Steps:
+        """Tell a headline."""
+        raise NotImplementedError  # pragma: no cover - every kind has its own
+
+    def rules(self, name: str, feeds: Feeds = PLAIN_FEEDS) -> Rules:
+        """Which articles this target, called `name`, wants."""
+        return Rules(
+            target=name,
+            feeds=feeds.names(self.topics),
+            related=self.related,
+            backfill=self.backfill,
+            hashtags=self.hashtags,
+        )
 
 
 def outcome_of(response: httpx.Response, **changes: Any) -> Outcome:
