@@ -24,7 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from feeder import slugs
+from feeder import slugs, text
 from feeder import targets as target_kinds
 from feeder.articles.parse import TYPES
 from feeder.errors import Problem, SettingsError
@@ -71,7 +71,7 @@ def _database_url(value: str) -> str:
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
-LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"
+LANGUAGE = f"^{text.LANGUAGE}$"
 
 
 class _Section(BaseModel):

@@ -17,6 +17,7 @@ _WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+")
 _GRAPHEME = regex.compile(r"\X")
 
 ELLIPSIS = "…"
+LANGUAGE = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*"  # a language tag of RFC 5646, as far as its form goes
 
 
 def legal(text: str) -> str:
@@ -33,6 +34,11 @@ def searchable(text: str) -> str:
     """`text` as a search compares it: without case, accents and forms of one letter."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return str(_SPACE.sub(" ", "".join(char for char in plain if not unicodedata.combining(char)))).strip()
+
+
+def is_language(tag: str) -> bool:
+    """Whether `tag` has the form of a language tag (RFC 5646)."""
+    return regex.fullmatch(LANGUAGE, tag) is not None
 
 
 def words(text: str) -> list[str]:

@@ -968,3 +968,11 @@ def test_a_body_that_would_nest_without_end_is_refused(mark):
 
 def test_a_key_without_a_value_is_told_at_its_own_line():
     assert refused(instead("title:")).line == 4
+
+
+@pytest.mark.parametrize("language", ["english please", "e", "en_US", "en-", "abcdefghi", "<b>"])
+def test_a_language_that_is_none_is_left_out_with_a_warning(language):
+    (warning,) = warned(f"language: {language}\n")
+
+    assert parse(file(f"language: {language}\n"), "a.md").article.language == ""
+    assert "is not a language tag like en or pt-BR (RFC 5646); left out" in warning.reason

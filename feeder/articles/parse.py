@@ -123,7 +123,7 @@ def _article(reader: _Reader) -> Article | None:
         content=markdown.to_html(body, url),
         category=_text(meta, "category", reader),
         type=_type(meta, reader),
-        language=_text(meta, "language", reader),
+        language=_language(meta, reader),
         quality=_whole(meta, "quality", reader),
         heat=_whole(meta, "heat", reader),
         amp_url=_soft_link(meta, "ampWebUrl", (), reader),
@@ -164,6 +164,14 @@ def _text(meta: Mapping[str, Any], key: str, reader: _Reader, *, path: KeyPath =
     if required and not cleaned:
         say((*path, key), f"is empty; write {key}: …")
     return cleaned
+
+
+def _language(meta: Mapping[str, Any], reader: _Reader) -> str:
+    value = _text(meta, "language", reader)
+    if not value or text.is_language(value):
+        return value
+    reader.poor(("language",), f"{_shown(value)} is not a language tag like en or pt-BR (RFC 5646); left out")
+    return ""
 
 
 def _date(meta: Mapping[str, Any], key: str, reader: _Reader) -> datetime | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import urlsplit
 
 from feedgen.entry import FeedEntry
 from feedgen.ext.base import BaseEntryExtension, BaseExtension
@@ -81,7 +82,8 @@ def _entry(made: FeedEntry, entry: Entry, site: Site, language: str) -> None:
     made.link(href=article.url)  # RSS <link>; the Atom links are written by _EntryDetails
     made.published(article.published)
     made.updated(entry.updated)
-    made.summary(article.excerpt)
+    if article.excerpt:
+        made.summary(article.excerpt)
     made.content(content.content_html(article), type="html")
     made.category([_category(topic.label, site) for topic in article.topics])
     made.details.article, made.details.language = article, language
@@ -111,6 +113,8 @@ class _FeedDetails(BaseExtension):  # type: ignore[misc]
     def extend_rss(self, rss: Any) -> Any:
         (channel,) = rss
         self._extend(channel, tag=f"{{{_ATOM}}}link")
+        if (image := channel.find("image")) is not None and _is_drawing(image.findtext("url")):
+            channel.remove(image)
         channel.find("generator").text = f"feeder/{__version__}"
         for name in ("title", "description", "copyright", "image/title"):
             _keep_line(channel.find(name))
@@ -149,8 +153,8 @@ class _EntryDetails(BaseEntryExtension):  # type: ignore[misc]
 
     def extend_rss(self, item: Any) -> Any:
         _keep_line(item.find("title"))
-        if (description := item.find("description")) is not None and item.find("{*}encoded") is not None:
-            description.text = escape(self.article.excerpt, quote=False)  # RSS reads it as HTML, Atom a summary as text
+        if self.article.excerpt:
+            item.find("description").text = escape(self.article.excerpt, quote=False)  # RSS reads it as HTML
         if self.article.provider:
             _text(item, f"{{{_DC}}}creator", content.inert(self.article.provider.name))
         if self.article.language not in ("", self.language):
@@ -186,6 +190,11 @@ def _keep_text(element: Any) -> None:
     if element is not None and element.text and content.reads_as_html(element.text):
         element.set("type", "html")
         element.text = escape(element.text, quote=False)
+
+
+def _is_drawing(url: str) -> bool:
+    """Whether a picture is SVG, as far as its address tells: RSS wants GIF, JPEG or PNG."""
+    return urlsplit(url).path.lower().endswith((".svg", ".svgz"))
 
 
 def _keep_line(element: Any) -> None:

@@ -9,9 +9,14 @@ from typing import Any
 from feeder.feeds import content
 from feeder.models import Document, Entry, Feed, Image, Provider, RelatedLink, Site
 
+LARGEST = 250_000  # bytes that all readers take
+
 
 def document(feed: Feed, site: Site) -> Document:
-    """The feed's JSON document: UTF-8, keys in the order of the specification."""
+    """The feed's JSON document: UTF-8, keys in the order of the specification.
+
+    One that would be larger than LARGEST holds fewer of the newest entries. Archives, which nobody polls, hold all of theirs.
+    """
     channel = feed.channel
     path = content.feed_path(channel.name, "json", feed.archive)
     links = dict(content.links(site, feed, "json"))
@@ -31,8 +36,12 @@ def document(feed: Feed, site: Site) -> Document:
             "_feeder": {"rights": site.rights} if site.rights else {},
         }
     )
-    found["items"] = [_item(entry, site) for entry in content.distinct(feed)]
-    return Document(path=path, content_type=f"{content.MEDIA_TYPES['json']}; charset=utf-8", body=_encoded(found))
+    items = [_item(entry, site) for entry in content.distinct(feed)]
+    body = _encoded({**found, "items": items})
+    while len(body) > LARGEST and len(items) > 1 and not feed.archive:
+        items = items[: min(len(items) - 1, len(items) * LARGEST // len(body))]
+        body = _encoded({**found, "items": items})
+    return Document(path=path, content_type=f"{content.MEDIA_TYPES['json']}; charset=utf-8", body=body)
 
 
 def _encoded(found: dict[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ HTML = "text/html; charset=utf-8"
 INDEX = "index.html"
 STYLE = "style.css"
 ICON = "icon.svg"
-HEADLINES = 9  # that the index shows of all articles
+HEADLINES = 7  # that the index shows of all articles
 _FEW = 3  # and of each other feed
 
 
