@@ -19,8 +19,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import structlog
@@ -146,7 +146,7 @@ def once(loaded: Loaded, console: Console, progress: Progress) -> Once:
     """One pass, and the deliveries that are due."""
     check_folders(loaded)
     with only_worker(loaded.settings.database_url), opened(loaded) as store:
-        house = pipeline(loaded, store)
+        house = replace(pipeline(loaded, store), gather=timedelta(0))  # nothing comes after this pass
         house.prepare()
         report = house.run(progress=progress)
         return Once(report=report, tallies=asyncio.run(_drain(loaded, store, console)))

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -66,6 +66,7 @@ class Pipeline:
     include_drafts: bool = False
     keep_deleted: bool = False
     max_bytes: int = 1_000_000
+    gather: timedelta = websub.GATHER  # how long hubs are not told, for what else may change
     stopped: Callable[[], bool] = lambda: False  # asked between files; a pass that stops early is gone on with later
 
     def run(self, paths: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> Report:
@@ -96,6 +97,7 @@ class Pipeline:
                 catalog.settle_orphans(connection, self.feeds, keep=self.keep_deleted)
                 feed_rows.mark_all_stale(connection)
                 self._forward(connection)
+                outbox_rows.forget_others(connection, websub.MARK, list(websub.hubs(self.site)))
                 set_fact(connection, _BUILT_WITH, self._built_with())
             if ALL not in feed_rows.titles(connection):
                 feed_rows.mark_stale(connection, {ALL: ""})
@@ -232,15 +234,16 @@ class Pipeline:
         with self.store.read() as connection:
             feeds = [self._feed(connection, channel, channel.limit) for channel in channels]
             everything = self.feeds.channel(ALL, "")
+            known = feed_rows.titles(connection)
             built = [self._documents(feed, everything) for feed in feeds]
             removed = {
                 path: ""
                 for feed, made in zip(feeds, built, strict=True)
                 for path in self._superfluous(connection, feed, made)
             }
-        empty = [topic for topic, made in zip(topics, built, strict=True) if not made]
+        empty = [topic for topic, feed in zip(topics, feeds, strict=True) if not feed.entries]
         for topic in empty:
-            if new := self.feeds.now_called(topic.slug, topic.label):
+            if (new := self.feeds.now_called(topic.slug, topic.label)) in known:
                 removed |= {path: moved_to for path, moved_to in _addresses(topic.slug, new) if path in removed}
         named = [(topic.slug, each) for topic, made in zip(topics, built, strict=True) for each in made]
         with self._publishing(named, removed) as (connection, changed):
@@ -260,7 +263,8 @@ class Pipeline:
 
     def _feed(self, connection: sa.Connection, channel: Channel, limit: int) -> Feed:
         entries = feed_rows.newest_entries(connection, channel.name, limit, self.now())
-        return Feed(channel=channel, entries=entries, archives=feed_rows.archives(connection, channel.name))
+        archives = feed_rows.archives(connection, channel.name) if entries else 0
+        return Feed(channel=channel, entries=entries, archives=archives)
 
     def _documents(self, feed: Feed, everything: Channel) -> list[Document]:
         """A feed in all its formats and as a page; nothing of a topic that no article is about any more."""
@@ -276,8 +280,13 @@ class Pipeline:
     def _superfluous(self, connection: sa.Connection, feed: Feed, made: Sequence[Document]) -> list[str]:
         """The paths of a feed's documents that are no more: of a format that was dropped, or of all."""
         kept = {each.path for each in made}
-        there = document_rows.paths(connection, feed.channel.name)
-        return [path for path in there if path not in kept and not (made and content.is_archive(path))]
+        dropped = tuple(f".{extension}" for extension in FORMATS if extension not in feed.channel.formats)
+
+        def stays(path: str) -> bool:
+            is_old = bool(feed.entries) and content.is_archive(path)
+            return path in kept or (is_old and not path.endswith(dropped))
+
+        return [path for path in document_rows.paths(connection, feed.channel.name) if not stays(path)]
 
     def _put_archives(self) -> list[str] | None:
         """Build some of the archives that want it; None when there is none."""
@@ -372,7 +381,7 @@ class Pipeline:
                 if (due := outbox_rows.waiting_about(connection, about, hub)) is not None:
                     waiting[path, hub] = due
                 outbox_rows.forget_about(connection, about, hub)
-        outbox_rows.add(connection, websub.plan(digests, hubs, waiting, now))
+        outbox_rows.add(connection, websub.plan(digests, hubs, waiting, now, self.gather))
 
     def _restore_files(self, public: Path) -> None:
         with self.store.read() as connection:

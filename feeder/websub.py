@@ -7,6 +7,7 @@ address as `hub.url`, some call that `hub.topic`. Saying it twice does no harm.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from feeder.outbox import delivery_id
 from feeder.targets.base import Endpoint, Steps, outcome_of
 
 GATHER = timedelta(seconds=1)  # a document that changes again within this is told once
-_AT = "@"
+MARK = "@"  # in the subjects of deliveries to hubs, and in no other
 
 
 class Hub(Endpoint):
@@ -33,7 +34,9 @@ class Hub(Endpoint):
         """One notification."""
         form = {"hub.mode": "publish", "hub.url": told.url, "hub.topic": told.url}
         response = yield httpx.Request("POST", self.url, data=form)
-        return outcome_of(response)
+        outcome = outcome_of(response)
+        # It holds no credentials of ours, so that "gone" is no more than a refusal.
+        return replace(outcome, kind="rejected") if outcome.kind == "gone" else outcome
 
 
 def hubs(site: Site) -> dict[str, Hub]:
@@ -49,17 +52,17 @@ def name(hub: str) -> str:
 
 def subject(path: str, digest: str) -> str:
     """What a delivery about one version of the document at `path` is about."""
-    return f"{path}{_AT}{digest}"
+    return f"{path}{MARK}{digest}"
 
 
 def is_about_document(subject: str) -> bool:
     """Whether a delivery with this subject tells a hub of a document, and not a target of an article."""
-    return _AT in subject
+    return MARK in subject
 
 
 def path_of(subject: str) -> str:
     """The path of the document that `subject` is about."""
-    return subject.rpartition(_AT)[0]
+    return subject.rpartition(MARK)[0]
 
 
 def ping(subject: str, site: Site) -> Ping:
@@ -69,7 +72,11 @@ def ping(subject: str, site: Site) -> Ping:
 
 
 def plan(
-    changed: Mapping[str, str], hubs: Iterable[str], waiting: Mapping[tuple[str, str], datetime], now: datetime
+    changed: Mapping[str, str],
+    hubs: Iterable[str],
+    waiting: Mapping[tuple[str, str], datetime],
+    now: datetime,
+    gather: timedelta = GATHER,
 ) -> list[Delivery]:
     """The deliveries that tell every hub of the documents that `changed` (digests by path).
 
@@ -82,7 +89,7 @@ def plan(
             subject=subject(path, digest),
             target=hub,
             published=now,
-            next_at=min(waiting.get((path, hub), now + GATHER), now + GATHER),
+            next_at=min(waiting.get((path, hub), now + gather), now + gather),
         )
         for path, digest in changed.items()
         for hub in hubs

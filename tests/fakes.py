@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 import regex
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -230,6 +231,24 @@ class Mastodon(Service):
         if not re.fullmatch(r"[a-z]{2,3}", body.get("language", "en")):
             return "Language is invalid"
         return ""
+
+
+class Hub(Service):
+    """A WebSub hub that publishers tell of their changes, as hubs on the web have it."""
+
+    path = "/publish"
+
+    def respond(self, request: Request) -> Answer:
+        if (request.method, request.path) != ("POST", self.path):
+            return Answer(status=404, body="not a hub")
+        if request.headers.get("content-type") != "application/x-www-form-urlencoded":
+            return Answer(status=400, body="not a form")
+        form = parse_qs(request.body.decode())
+        urls = form.get("hub.url", [])
+        if form.get("hub.mode") != ["publish"] or len(urls) != 1 or not urls[0].startswith("http"):
+            return Answer(status=400, body="hub.mode must be publish, hub.url an address")
+        self.ledger.take(urls[0])
+        return Answer(status=204)
 
 
 class SignedWebhook(Service):

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from feeder import delivery, outbox
 from feeder.articles.parse import parse
 from feeder.articles.scan import Stamp
-from feeder.models import Article, News, Rules, State
+from feeder.models import Article, News, Rules, Site, State
 from feeder.selection import PLAIN_FEEDS
 from feeder.store import Store, catalog, deliveries, open_store
 from feeder.targets.base import Target
@@ -41,6 +41,7 @@ class Post:
     store: Store
     time: datetime = START
     terminal: io.StringIO | None = None
+    site: Site = SITE
 
     def plan(self, target: str, *articles: Article) -> None:
         readings = [catalog.Reading(path=each.id, stamp=Stamp(1, 1, 1), article=each) for each in articles]
@@ -78,7 +79,7 @@ class Post:
             store=self.store,
             http=http,
             threads=threads,
-            site=SITE,
+            site=self.site,
             now=lambda: self.time,
             spread=lambda: 0.0,
             wake=asyncio.Event(),

@@ -92,6 +92,12 @@ def forget_about(connection: sa.Connection, prefix: str, target: str) -> None:
     connection.execute(sa.delete(deliveries).where(*_about(prefix, target), deliveries.c.state != State.SENDING))
 
 
+def forget_others(connection: sa.Connection, part: str, targets: Collection[str]) -> None:
+    """Drop all deliveries whose subjects hold `part` and that go to none of `targets`."""
+    others = deliveries.c.target.not_in(targets)
+    connection.execute(sa.delete(deliveries).where(deliveries.c.subject.contains(part, autoescape=True), others))
+
+
 def _about(prefix: str, target: str) -> tuple[sa.ColumnElement[bool], ...]:
     end = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # a range finds them in the index where LIKE may not
     return (deliveries.c.subject >= prefix, deliveries.c.subject < end, deliveries.c.target == target)
