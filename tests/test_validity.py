@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from lxml import etree
 
 from feeder.articles.parse import parse
 from feeder.errors import ArticleError
-from feeder.feeds import documents, jsonfeed, opml
+from feeder.feeds import documents, jsonfeed, opml, pages
 from feeder.models import Article, Channel, Document, Entry, Feed, Site
+from tests.fakes import LIMIT
 from tests.validator import problems
-from tests.worker import SEEDS
+from tests.worker import ROOT, SEEDS
 
 PLAIN = Site(title="Feeder", base_url="https://feeds.example.org", language="en", id_authority="example.org,2026")
 FULL = Site(
@@ -208,6 +218,81 @@ def test_any_topics_give_a_valid_list_of_feeds(labels):
     made = opml.document([CHANNELS[0], *(Channel(name=each.slug, title=each.label) for each in topics)], FULL)
 
     assert problems(made.path, made.content_type, made.body) == []
+
+
+# --- pages, and the same bytes everywhere -------------------------------------------------------------------------------------
+
+ILLEGAL = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\\ud800-\\udfff\\ufffe\\uffff]")
+LIVE = "//script | //iframe | //object | //embed | //style | //@style | //@*[starts-with(name(), 'on')]"
+LINKS = re.compile("https?://|/|#")
+
+
+def shown(feed: Feed, site: Site) -> list[Document]:
+    """The feed's documents and the pages that show it."""
+    articles = [entry.article for entry in feed.entries]
+    return [
+        *built(feed, site),
+        pages.feed(feed, CHANNELS[0], site),
+        pages.index(feed, [feed], site),
+        Document(path="search", content_type=pages.HTML, body=pages.search(articles[0].title, articles, site)),
+    ]
+
+
+@given(articles=st.lists(an_article(), min_size=1, max_size=3), site=st.sampled_from([PLAIN, FULL]))
+def test_any_articles_give_pages_in_which_nothing_lives(articles, site):
+    found = read(articles)
+    assume(found)
+    for document in shown(Feed(channel=CHANNELS[1], entries=found), site):
+        text = document.body.decode()
+        assert ILLEGAL.search(text) is None
+        if not document.content_type.startswith("text/html"):
+            continue
+        tree = etree.HTML(text)
+        assert tree.xpath(LIVE) == []
+        assert all(LINKS.match(value) for value in tree.xpath("//@href | //@src | //@action | //@srcset"))
+        if document.path != "search":
+            assert found[0].article.title in "".join(tree.itertext())
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Callable[[Feed, Site], str]]:
+    """Another process, in another time zone, that says the digest of what it builds."""
+    environment = {**os.environ, "TZ": "Asia/Kolkata", "LC_ALL": "C", "PYTHONHASHSEED": "7", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", "from tests.test_validity import answer; answer()"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(feed: Feed, site: Site) -> str:
+        process.stdin.write(base64.b64encode(pickle.dumps((feed, site))) + b"\n")
+        process.stdin.flush()
+        return process.stdout.readline().decode().strip()
+
+    yield ask
+    process.stdin.close()
+    process.stdout.close()
+    assert process.wait(LIMIT) == 0
+
+
+def answer() -> None:
+    """What the other process does: a digest for each feed."""
+    for line in sys.stdin:
+        sys.stdout.write(digest(*pickle.loads(base64.b64decode(line))) + "\n")
+        sys.stdout.flush()
+
+
+def digest(feed: Feed, site: Site) -> str:
+    return hashlib.sha256(b"\0".join(document.body for document in shown(feed, site))).hexdigest()
+
+
+@given(articles=st.lists(an_article(), min_size=1, max_size=3))
+def test_any_articles_give_the_same_bytes_again_and_in_another_process_and_time_zone(articles, elsewhere):
+    found = read(articles)
+    assume(found)
+    feed = Feed(channel=CHANNELS[1], entries=found)
+
+    assert digest(feed, FULL) == digest(feed, FULL) == elsewhere(feed, FULL)
+
+
+# --- what one article may be -------------------------------------------------------------------------------------------------
 
 
 def article(number: int, **changes: object) -> Article:
