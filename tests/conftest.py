@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
+import feedparser_sgmllib
 import pytest
 from hypothesis import HealthCheck, settings
+
+sys.modules.setdefault("sgmllib", feedparser_sgmllib)  # the copy of feedparser within `reader` knows it by its old name
 
 # Machines differ in speed, and no test depends on it.
 settings.register_profile("feeder", deadline=None, suppress_health_check=[HealthCheck.too_slow])

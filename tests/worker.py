@@ -82,7 +82,7 @@ class Worker:
     """A process that goes on, with its log as events that can be waited for."""
 
     def __init__(self, house: House, arguments: tuple[str, ...]) -> None:
-        self._house, self._arguments = house, arguments
+        self.house, self._arguments = house, arguments
         self._changed = threading.Condition()
         self.events: list[dict[str, Any]] = []
         self.noise: list[str] = []  # what was said that is no event
@@ -91,8 +91,8 @@ class Worker:
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "feeder", *self._arguments],
-            cwd=self._house.folder,
-            env=self._house.env,
+            cwd=self.house.folder,
+            env=self.house.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -142,7 +142,7 @@ class Worker:
 
     def documents(self) -> dict[str, bytes]:
         """Every published document, as the web server gives it."""
-        paths = [path for path in self._house.public() if not path.endswith(".gz")]
+        paths = [path for path in self.house.public() if not path.endswith(".gz")]
         return {path: self.get(path.removesuffix("index.html")).content for path in paths}
 
     def _listen(self, pipe: IO[str]) -> None:
