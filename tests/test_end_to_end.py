@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,20 @@ def test_a_file_that_lands_is_told_without_waiting_for_the_interval(town, worker
     assert "A sixth article" in entries(worker, "ai")
     assert "A sixth article" in entries(worker, "all")
     assert "A sixth article" not in entries(worker, "ai-ethics")
+
+
+def test_an_embargoed_article_comes_out_at_its_moment_without_waiting_for_the_interval(town, worker):
+    """The interval is an hour, and nothing lands in the folder when the embargo ends."""
+    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    town.house.write_article("later", "It can be told now", publishedDateTime=moment.isoformat())
+    worker.wait_for("pass.done")
+    assert "It can be told now" not in entries(worker, "ai")
+
+    town.wait_for(6)
+
+    assert datetime.now(UTC) >= moment
+    assert slack_title(town.slack.ledger.taken[5]) == "It can be told now"
+    assert "It can be told now" in entries(worker, "ai")
 
 
 def test_files_in_a_folder_that_is_moved_in_are_told_too(town, worker):

@@ -371,6 +371,16 @@ def test_a_feed_that_a_crash_left_stale_is_built_by_the_next_pass(house):
     assert house.run().documents == ("feeds/ai.rss",)
 
 
+def test_a_crash_between_the_feeds_and_the_first_page_is_healed_by_the_next_pass(house, monkeypatch):
+    house.write("one")
+    with monkeypatch.context() as crash, pytest.raises(ZeroDivisionError):
+        crash.setattr("feeder.feeds.pages.index", lambda *_: 1 / 0)
+        house.run()
+    assert house.titles("ai") == ["Title of one"]
+
+    assert "index.html" in house.run().documents
+
+
 def test_last_modified_moves_forward_by_a_second_with_every_change_even_when_the_clock_does_not(house):
     house.write("one")
     house.run()

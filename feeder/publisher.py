@@ -1,0 +1,244 @@
+"""Feeds, archives and pages as documents: in the store, as files, and told to hubs. Only those that changed.
+
+Files come before rows: a folder that cannot be written to leaves the feeds stale, and the next pass tries again. A crash
+between the two is healed by the next start, which compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from feeder import websub
+from feeder.feeds import content, documents, jsonfeed, opml, pages, publish
+from feeder.models import ALL, FORMATS, Channel, Document, Feed, Site, Topic
+from feeder.selection import PROVIDER, Feeds
+from feeder.store import Store, fact, set_fact
+from feeder.store import deliveries as outbox_rows
+from feeder.store import documents as document_rows
+from feeder.store import feeds as feed_rows
+
+_FEEDS_AT_ONCE = 50
+_SITE_IS_STALE = "site_is_stale"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Publisher:
+    """What publishing works with."""
+
+    store: Store
+    site: Site
+    public: Path | None  # None: documents stay in the store
+    feeds: Feeds
+    now: Callable[[], datetime]
+    gather: timedelta  # how long hubs are not told, for what else may change
+    stopped: Callable[[], bool]
+
+    def publish(self) -> tuple[str, ...]:
+        """Build the feeds that changed and the archives that became full; the paths of the documents that changed."""
+        with self.store.read() as connection:
+            stale = feed_rows.stale(connection)
+        written: list[str] = []
+        for start in range(0, len(stale), _FEEDS_AT_ONCE):
+            if self.stopped():
+                return tuple(written)
+            written += self._put_feeds(stale[start : start + _FEEDS_AT_ONCE])
+        while not self.stopped() and (built := self._put_archives()) is not None:
+            written += built
+        if not self.stopped():
+            written += self._put_site()
+        return tuple(written)
+
+    def _put_feeds(self, topics: Sequence[Topic]) -> list[str]:
+        """Build the newest documents of some feeds."""
+        channels = [self.feeds.channel(topic.slug, topic.label) for topic in topics]
+        self._fill_archives(channels)
+        with self.store.read() as connection:
+            feeds = [self._feed(connection, channel, channel.limit) for channel in channels]
+            everything = self.feeds.channel(ALL, "")
+            known = feed_rows.titles(connection)
+            built = [self._documents(feed, everything) for feed in feeds]
+            removed = {
+                path: ""
+                for feed, made in zip(feeds, built, strict=True)
+                for path in self._superfluous(connection, feed, made)
+            }
+        empty = [topic for topic, feed in zip(topics, feeds, strict=True) if not feed.entries]
+        for topic in empty:
+            if (new := self.feeds.now_called(topic.slug, topic.label)) in known:
+                removed |= {path: moved_to for path, moved_to in _addresses(topic.slug, new) if path in removed}
+        named = [(topic.slug, each) for topic, made in zip(topics, built, strict=True) for each in made]
+        with self._publishing(named, removed) as (connection, changed):
+            feed_rows.freshen(connection, [topic.slug for topic in topics])
+            feed_rows.forget_archives(connection, [topic.slug for topic in empty])
+            set_fact(connection, _SITE_IS_STALE, "yes")
+            self._tell_hubs(connection, changed)
+        return [*changed, *removed]
+
+    def _fill_archives(self, channels: Iterable[Channel]) -> None:
+        now = self.now()
+        with self.store.read() as connection:
+            overfull = [each for each in channels if feed_rows.is_overfull(connection, each.name, each.limit, now)]
+        if overfull:
+            with self.store.write() as connection:
+                for channel in overfull:
+                    feed_rows.fill_archives(connection, channel.name, channel.limit, now)
+
+    def _feed(self, connection: sa.Connection, channel: Channel, limit: int) -> Feed:
+        entries = feed_rows.newest_entries(connection, channel.name, limit, self.now())
+        archives = feed_rows.archives(connection, channel.name) if entries else 0
+        return Feed(channel=channel, entries=entries, archives=archives)
+
+    def _documents(self, feed: Feed, everything: Channel) -> list[Document]:
+        """A feed in all its formats and as a page; nothing of a topic that no article is about any more."""
+        if not feed.entries and not feed.archive and feed.channel.name != ALL:
+            return []
+        made = documents.documents(feed, self.site)
+        if "json" in feed.channel.formats:
+            made.append(jsonfeed.document(feed, self.site))
+        if not feed.archive or feed.archive <= feed.archives:
+            made.append(pages.feed(feed, everything, self.site))
+        return made
+
+    def _superfluous(self, connection: sa.Connection, feed: Feed, made: Sequence[Document]) -> list[str]:
+        """The paths of a feed's documents that are no more: of a format that was dropped, or of all."""
+        kept = {each.path for each in made}
+        dropped = tuple(f".{extension}" for extension in FORMATS if extension not in feed.channel.formats)
+
+        def stays(path: str) -> bool:
+            is_old = bool(feed.entries) and content.is_archive(path)
+            return path in kept or (is_old and not path.endswith(dropped))
+
+        return [path for path in document_rows.paths(connection, feed.channel.name) if not stays(path)]
+
+    def _put_archives(self) -> list[str] | None:
+        """Build some of the archives that want it; None when there is none."""
+        with self.store.read() as connection:
+            stale = feed_rows.stale_archives_of(connection, _FEEDS_AT_ONCE)
+            titles = feed_rows.titles(connection)
+            everything = self.feeds.channel(ALL, "")
+            made = [
+                (name, each)
+                for name, number in stale
+                for each in self._documents(self._archive(connection, name, titles.get(name, ""), number), everything)
+            ]
+        if not stale:
+            return None
+        with self._publishing(made, {}) as (connection, changed):
+            feed_rows.freshen_archives(connection, stale)
+        return list(changed)
+
+    def _archive(self, connection: sa.Connection, name: str, title: str, number: int) -> Feed:
+        return Feed(
+            channel=self.feeds.channel(name, title),
+            entries=feed_rows.archive_entries(connection, name, number, self.now()),
+            archive=number,
+            archives=feed_rows.archives(connection, name),
+        )
+
+    def _put_site(self) -> list[str]:
+        """Build what tells of all feeds: the first page, the OPML, and what pages show themselves with."""
+        with self.store.read() as connection:
+            if fact(connection, _SITE_IS_STALE) != "yes":
+                return []
+            published = document_rows.feeds(connection)
+            titles = {name: title for name, title in feed_rows.titles(connection).items() if name in published}
+            latest, *feeds = [self._feed(connection, channel, pages.HEADLINES) for channel in self._in_order(titles)]
+        made = [
+            pages.index(latest, feeds, self.site),
+            opml.document([feed.channel for feed in (latest, *feeds)], self.site),
+            *pages.assets(),
+        ]
+        with self._publishing([(None, each) for each in made], {}) as (connection, changed):
+            set_fact(connection, _SITE_IS_STALE, "no")
+        return list(changed)
+
+    def _in_order(self, titles: Mapping[str, str]) -> list[Channel]:
+        """The feeds as people are shown them: all, those that were configured, topics, providers."""
+        configured = {rules.channel.name: place for place, rules in enumerate(self.feeds.configured)}
+        channels = [self.feeds.channel(name, title) for name, title in titles.items()]
+
+        def key(channel: Channel) -> tuple[bool, int, bool, str, str]:
+            place = configured.get(channel.name, len(configured))
+            provider = channel.name.startswith(PROVIDER)
+            return (channel.name != ALL, place, provider, channel.title.casefold(), channel.name)
+
+        return sorted(channels, key=key)
+
+    @contextmanager
+    def _publishing(
+        self, made: Sequence[tuple[str | None, Document]], removed: Mapping[str, str]
+    ) -> Iterator[tuple[sa.Connection, list[str]]]:
+        """Publish documents, each with the name of its feed, and take others away, with where they have moved to.
+
+        Yields the transaction, for what belongs to it, and the paths of the documents that changed. Files come first: a
+        folder that cannot be written to leaves the feeds stale, so that the next pass tries again.
+        """
+        with self.store.read() as connection:
+            changed = [
+                (feed, each, publish.packed(each.body))
+                for feed, each in made
+                if document_rows.differs(connection, each)
+            ]
+        if self.public is not None:
+            publish.write(self.public, [(each.path, each.body, packed) for _, each, packed in changed])
+            publish.remove(self.public, removed)
+        with self.store.write() as connection:
+            for feed, document, packed in changed:
+                document_rows.put(connection, document, packed, feed, self.now())
+            for path, moved_to in removed.items():
+                document_rows.remove(connection, path, moved_to, self.now())
+            yield connection, [document.path for _, document, _ in changed]
+
+    def _tell_hubs(self, connection: sa.Connection, changed: Iterable[str]) -> None:
+        """Plan to tell every hub which feeds have changed; what it was not told yet of earlier versions falls away."""
+        now, hubs = self.now(), websub.hubs(self.site)
+        if not hubs:
+            return
+        digests = {
+            path: tag[0]
+            for path in changed
+            if path.rpartition(".")[2] in FORMATS and (tag := document_rows.tag(connection, path))
+        }
+        waiting: dict[tuple[str, str], datetime] = {}
+        for path in digests:
+            for hub in hubs:
+                about = websub.subject(path, "")
+                if (due := outbox_rows.waiting_about(connection, about, hub)) is not None:
+                    waiting[path, hub] = due
+                outbox_rows.forget_about(connection, about, hub)
+        outbox_rows.add(connection, websub.plan(digests, hubs, waiting, now, self.gather))
+
+    # --- what a start wants ---------------------------------------------------------------------------------------
+
+    def forward(self, connection: sa.Connection) -> None:
+        """Have the addresses that the settings call old lead to the new ones."""
+        for old, new in self.feeds.moved().items():
+            for path, moved_to in _addresses(old, new):
+                if document_rows.tag(connection, path) is None:
+                    document_rows.remove(connection, path, moved_to, self.now())
+
+    def restore(self) -> None:
+        """Write the files that somebody removed or changed, or that a crash kept from being written."""
+        if self.public is None:
+            return
+        publish.sweep(self.public)
+        with self.store.read() as connection:
+            paths = document_rows.paths(connection)
+        for path in paths:
+            with self.store.read() as connection:
+                document = document_rows.get(connection, path)
+            if document is not None and publish.differs(self.public, path, body := document.body):
+                publish.write(self.public, [(path, body, document.gzip)])
+
+
+def _addresses(old: str, new: str) -> Iterator[tuple[str, str]]:
+    """The paths of a feed that was called `old`, each with where it is now that it is called `new`."""
+    for extension in FORMATS:
+        yield content.feed_path(old, extension), content.feed_path(new, extension)
+    yield f"{content.page_path(old)}{pages.INDEX}", f"{content.page_path(new)}{pages.INDEX}"
