@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from feeder.errors import Problem, SettingsError
-from feeder.models import Site
+from feeder.models import Channel, Site
+from feeder.selection import TopicRules
 from feeder.settings import Loaded, articles_of, load
 from feeder.targets.console import Console
 from feeder.targets.mastodon import Mastodon
@@ -693,3 +694,96 @@ def test_an_empty_secret_is_none(monkeypatch, tmp_path):
 
     with pytest.raises(SettingsError, match=r"targets__fedi__token: .*at least 1"):
         load(secrets=tmp_path / "secrets")
+
+
+# --- feeds, topics, hubs ----------------------------------------------------------------------------------------------------
+
+
+def test_feeds_topics_and_hubs_are_read_with_all_that_can_be_said_of_them(desk):
+    desk.config(
+        """
+        limit = 20
+        provider_feeds = true
+        [feeds.top]
+        title = "Top"
+        topics = ["AI"]
+        providers = ["The Daily", "weekly.example"]
+        types = ["video"]
+        min_quality = 5
+        exclude = ["sponsored"]
+        formats = ["json", "rss"]
+        image = "https://x.example/a.png"
+        [feeds.rest]
+        title = "Rest"
+        limit = 3
+        [topics."Machine Learning"]
+        slug = "ml"
+        language = "de"
+        aliases = ["ML"]
+        """
+    )
+    desk.environment(WEBSUB__HUBS="https://hub.example/, https://other.example/hub")
+    loaded = load()
+    top, rest = loaded.feeds.configured
+
+    assert loaded.hubs == ("https://hub.example/", "https://other.example/hub")
+    assert (loaded.feeds.limit, loaded.feeds.providers) == (20, True)
+    assert top.channel == Channel(
+        name="top", title="Top", image="https://x.example/a.png", formats=("rss", "json"), limit=20
+    )
+    assert (top.topics, top.providers, top.types, top.min_quality, top.exclude) == (
+        ("AI",),
+        ("The Daily", "weekly.example"),
+        ("video",),
+        5,
+        ("sponsored",),
+    )
+    assert rest.channel == Channel(name="rest", title="Rest", limit=3)
+    assert loaded.feeds.topics == (TopicRules(label="Machine Learning", slug="ml", language="de", aliases=("ML",)),)
+
+
+FEED = '[feeds.top]\ntitle = "Top"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        ("[feeds.top]\n", 1, "title: is missing"),
+        (f"{FEED}titel = 1\n", 3, "titel: unknown key; did you mean title?"),
+        (f'{FEED}formats = ["rss", "atm"]\n', 3, "formats: 'atm' is not one of rss, atom, json; did you mean atom?"),
+        (f"{FEED}formats = []\n", 3, "formats: tuple should have at least 1 item after validation, not 0"),
+        (f'{FEED}types = ["audio"]\n', 3, "types: 'audio' is not one of article, video"),
+        (f'{FEED}min_quality = "high"\n', 3, "min_quality: 'high': input should be a valid integer"),
+        (f"{FEED}limit = 0\n", 3, "limit: 0: input should be greater than or equal to 1"),
+        (f'{FEED}image = "x.png"\n', 3, "image: 'x.png': "),
+        (f'{FEED}language = "deutsch, bitte"\n', 3, "language: 'deutsch, bitte': string should match pattern"),
+        (
+            '[feeds.Top]\ntitle = "x"\n',
+            1,
+            "is no slug; a feed's name is made of lower-case letters, digits and single hyphens",
+        ),
+        ('[feeds.all]\ntitle = "x"\n', 1, "is a name that feeder uses itself; a feed's name"),
+        ('[topics.AI]\nslug = "A I"\n', 2, "slug: 'A I': is no slug: lower-case letters"),
+        ('[topics.AI]\nalias = ["x"]\n', 2, "alias: unknown key; did you mean aliases?"),
+        (
+            '[topics.AI]\naliases = ["ML"]\n[topics.ML]\n',
+            3,
+            "its slug, label or alias 'ml' belongs to the topic 'AI' already",
+        ),
+        (
+            '[topics.AI]\nslug = "x"\n[topics.ML]\nslug = "x"\n',
+            3,
+            "its slug, label or alias 'x' belongs to the topic 'AI' already",
+        ),
+        ('[websub]\nhubs = ["hub.example"]\n', 2, "hubs: 'hub.example' "),
+        ('[websub]\nhub = "https://hub.example"\n', 2, "hub: unknown key; did you mean hubs?"),
+        ("feeds = 3\n", 1, "feeds: input should be a valid dictionary"),
+    ],
+)
+def test_what_is_wrong_with_a_feed_a_topic_or_a_hub_is_named_with_its_line(desk, content, line, reason):
+    desk.config(content)
+
+    (problem,) = problems()
+
+    assert (problem.where, problem.line) == ("config/feeder.toml", line)
+    assert reason in problem.reason
