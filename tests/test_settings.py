@@ -751,7 +751,7 @@ FEED = '[feeds.top]\ntitle = "Top"\n'
         ("[feeds.top]\n", 1, "title: is missing"),
         (f"{FEED}titel = 1\n", 3, "titel: unknown key; did you mean title?"),
         (f'{FEED}formats = ["rss", "atm"]\n', 3, "formats: 'atm' is not one of rss, atom, json; did you mean atom?"),
-        (f"{FEED}formats = []\n", 3, "formats: tuple should have at least 1 item after validation, not 0"),
+        (f"{FEED}formats = []\n", 3, "formats: value should have at least 1 item after validation, not 0"),
         (f'{FEED}types = ["audio"]\n', 3, "types: 'audio' is not one of article, video"),
         (f'{FEED}min_quality = "high"\n', 3, "min_quality: 'high': input should be a valid integer"),
         (f"{FEED}limit = 0\n", 3, "limit: 0: input should be greater than or equal to 1"),
@@ -777,7 +777,7 @@ FEED = '[feeds.top]\ntitle = "Top"\n'
         ),
         ('[websub]\nhubs = ["hub.example"]\n', 2, "hubs: 'hub.example' "),
         ('[websub]\nhub = "https://hub.example"\n', 2, "hub: unknown key; did you mean hubs?"),
-        ("feeds = 3\n", 1, "feeds: input should be a valid dictionary"),
+        ("feeds = 3\n", 1, "feeds: 3: input should be a valid dictionary"),
     ],
 )
 def test_what_is_wrong_with_a_feed_a_topic_or_a_hub_is_named_with_its_line(desk, content, line, reason):
