@@ -71,6 +71,15 @@ def test_what_leaves_the_newest_stands_in_archives_of_the_same_size(house):
     assert sorted({*everything(house)}) == [*range(1, 9)]
 
 
+def test_the_newest_document_is_never_left_empty(house):
+    for number in range(1, 7):
+        day(house, number)
+    house.run()
+
+    assert titles(house, "feeds/ai.atom") == [6, 5, 4]
+    assert [titles(house, f"feeds/ai/archive/{number}.atom") for number in (1, 2)] == [[3, 2, 1], []]
+
+
 @pytest.mark.parametrize("extension", ["rss", "atom"])
 def test_archives_are_chained_by_links_and_say_what_they_are(house, extension):
     for number in range(1, 9):

@@ -328,6 +328,16 @@ def test_an_article_that_is_put_off_leaves_the_feeds_and_comes_back_untold(house
     assert (house.titles(), report.planned, house.told("t")) == (["Title of one"], (), ["one"])
 
 
+def test_an_article_of_the_same_second_changes_nothing_of_those_that_are_there(house):
+    seen: dict[str, str] = {}
+    for name in ("e", "a", "d", "b", "c", "f"):
+        house.write(name)
+        house.run()
+        now = {entry.id: entry.updated for entry in feedparser.parse(house.document("feeds/ai.atom")).entries}
+        assert {key: now[key] for key in seen} == seen
+        seen = now
+
+
 def test_two_articles_of_one_second_keep_their_order_and_have_different_times(house, tmp_path):
     for name in ("b", "a", "c"):
         house.write(name)
