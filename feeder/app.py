@@ -22,14 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import structlog
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import delivery, inspection, web, websub
-from feeder.delivery import Lane, Tally
+from feeder import exchange, inspection, server, web
+from feeder.delivery import Lane, Office, Tally
 from feeder.errors import FolderError, Problem
+from feeder.exchange import Clients
 from feeder.feeds import publish
 from feeder.models import Outcome, Rules
 from feeder.passes import Passes
@@ -94,7 +94,7 @@ def rules(loaded: Loaded) -> list[Rules]:
 
 def endpoints(loaded: Loaded) -> dict[str, Target | Hub]:
     """Whoever is told something: the targets, and the hubs by the names that they have among them."""
-    return {**loaded.targets, **websub.hubs(loaded.site)}
+    return {**loaded.targets, **loaded.hubs}
 
 
 def check_folders(loaded: Loaded) -> None:
@@ -116,8 +116,10 @@ def folder_problems(loaded: Loaded) -> list[Problem]:
 
 async def send_test(target: Target, console: Console) -> Outcome:
     """Send one test message to `target`, with an idempotency key of its own."""
-    async with delivery.client(TerminalTransport(console)) as http:
-        return await delivery.attempt(http, target, inspection.sample(utc_now()), uuid.uuid4().hex, utc_now)
+    async with Clients(TerminalTransport(console)) as http:
+        return await exchange.tell(
+            await http.of(target), target, inspection.sample(utc_now()), uuid.uuid4().hex, utc_now
+        )
 
 
 # --- once -------------------------------------------------------------------------------------------------------------
@@ -142,55 +144,74 @@ def dry_run(loaded: Loaded, progress: Progress) -> Report:
         copy.close()
 
 
-def once(loaded: Loaded, console: Console, progress: Progress) -> Once:
-    """One pass, and the deliveries that are due."""
+def _nothing(_: str) -> None:
+    pass
+
+
+def once(loaded: Loaded, console: Console, progress: Progress, passing: Callable[[str], None] = _nothing) -> Once:
+    """One pass, and the deliveries that are due. `passing` is told of each point that a crash may fall on."""
     check_folders(loaded)
     with only_worker(loaded.settings.database_url), opened(loaded) as store:
-        house = replace(pipeline(loaded, store), gather=timedelta(0))  # nothing comes after this pass
+        house = replace(pipeline(loaded, store), gather=timedelta(0), passing=passing)  # nothing comes after this pass
         house.prepare()
         report = house.run(progress=progress)
-        return Once(report=report, tallies=asyncio.run(_drain(loaded, store, console)))
+        return Once(report=report, tallies=asyncio.run(_drain(loaded, store, console, passing)))
 
 
-async def _drain(loaded: Loaded, store: Store, console: Console) -> dict[str, Tally]:
+async def _drain(loaded: Loaded, store: Store, console: Console, passing: Callable[[str], None]) -> dict[str, Tally]:
     stop = _stop_on_signals()
     with ThreadPoolExecutor(1, "store") as threads:
-        async with delivery.client(TerminalTransport(console)) as http:
-            lanes = _lanes(loaded, store, http, threads)
-            tasks = [asyncio.create_task(lane.drain(stop)) for lane in lanes]
-            stopping = asyncio.create_task(_cancel_after(stop, tasks))
-            tallies = await asyncio.gather(*tasks, return_exceptions=True)
-            stopping.cancel()
-    return {lane.name: tally for lane, tally in zip(lanes, tallies, strict=True) if isinstance(tally, Tally)}
+        async with Clients(TerminalTransport(console)) as http:
+            office = _office(loaded, store, http, threads)
+            office.passing = passing
+            draining = asyncio.create_task(office.drain(stop))
+            stopping = asyncio.create_task(_cancel_after(stop, draining))
+            try:
+                return await draining
+            except asyncio.CancelledError:
+                return office.tallies
+            finally:
+                stopping.cancel()
 
 
-async def _cancel_after(stop: asyncio.Event, tasks: list[asyncio.Task[Tally]]) -> None:
+async def _cancel_after(stop: asyncio.Event, task: asyncio.Task[dict[str, Tally]]) -> None:
     await stop.wait()
     await asyncio.sleep(_STOP_WITHIN)
-    for task in tasks:
-        task.cancel()
+    task.cancel()
 
 
-def _lanes(loaded: Loaded, store: Store, http: httpx.AsyncClient, threads: ThreadPoolExecutor) -> list[Lane]:
-    site = loaded.site
-    lanes = [
-        Lane(
-            name=name,
-            target=target,
-            store=store,
-            http=http,
-            threads=threads,
-            site=site,
-            now=utc_now,
-            spread=spread,
-            wake=asyncio.Event(),
-        )
-        for name, target in endpoints(loaded).items()
-    ]
-    for lane in lanes:
-        if found := lane.recover():
-            log.warning("deliveries.interrupted", target=lane.name, number=found)
-    return lanes
+def _office(loaded: Loaded, store: Store, http: Clients, threads: ThreadPoolExecutor) -> Office:
+    office = Office(
+        lanes={name: Lane(name, target) for name, target in endpoints(loaded).items()},
+        store=store,
+        http=http,
+        threads=threads,
+        site=loaded.site,
+        now=utc_now,
+        spread=spread,
+    )
+    for name, number in office.recover().items():
+        log.warning("deliveries.interrupted", target=name, number=number)
+    return office
+
+
+class _Health:
+    """Why the worker cannot do its work, part by part."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {"passes": "the first pass is not over"}
+
+    def part(self, name: str) -> Callable[[str], None]:
+        """Where a part says why it fails, and with "" that it does not."""
+
+        def say(reason: str) -> None:
+            self._reasons[name] = reason
+
+        return say
+
+    def reason(self) -> str:
+        """Why; empty when all is well."""
+        return "; ".join(f"{name}: {reason}" for name, reason in self._reasons.items() if reason)
 
 
 # --- run --------------------------------------------------------------------------------------------------------------
@@ -199,7 +220,7 @@ def _lanes(loaded: Loaded, store: Store, http: httpx.AsyncClient, threads: Threa
 def run(loaded: Loaded, console: Console, *, with_web: bool) -> None:
     """The worker: passes and deliveries until a signal ends it."""
     check_folders(loaded)
-    listener = web.listen(loaded.settings.host, loaded.settings.port) if with_web else None
+    listener = server.listen(loaded.settings.host, loaded.settings.port) if with_web else None
     with only_worker(loaded.settings.database_url), opened(loaded) as store:
         asyncio.run(_run(loaded, store, console, listener))
 
@@ -207,23 +228,22 @@ def run(loaded: Loaded, console: Console, *, with_web: bool) -> None:
 async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.socket | None) -> None:
     stop, settings = _stop_on_signals(), loaded.settings
     with ThreadPoolExecutor(1, "pass") as pass_thread, ThreadPoolExecutor(1, "store") as store_thread:
-        async with delivery.client(TerminalTransport(console)) as http:
+        async with Clients(TerminalTransport(console)) as http:
             log.info("worker.started", process=os.getpid(), source=str(settings.source), targets=list(loaded.targets))
-            lanes = _lanes(loaded, store, http, store_thread)
-
-            def wake_lanes() -> None:
-                for lane in lanes:
-                    lane.wake.set()
+            office = _office(loaded, store, http, store_thread)
 
             def wake_all() -> None:
                 passes.want_all()
-                wake_lanes()
+                office.wake.set()
 
             def after_pass(report: Report) -> None:
-                wake_lanes()
+                office.wake.set()
                 clock.pass_at(report.embargo)
 
-            passes = Passes(pipeline(loaded, store, stopped=stop.is_set), after=after_pass)
+            health = _Health()
+            office.failing = health.part("deliveries")
+            house = pipeline(loaded, store, stopped=stop.is_set)
+            passes = Passes(house, after=after_pass, failing=health.part("passes"))
             clock = Clock(
                 interval=settings.interval,
                 start_pass=passes.want_all,
@@ -233,10 +253,10 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
             passes.want_all()
             # The watch first: what lands during the first pass is seen by one of the two.
             parts = [passes.watch(settings.source.resolve(), stop), passes.run(stop, pass_thread)]
-            parts += [lane.run(stop) for lane in lanes]
+            parts.append(office.run(stop))
             if listener is not None:
                 _log_listening(listener)
-                parts.append(web.serve(web.application(store, loaded.site, utc_now), listener, stop))
+                parts.append(server.serve(web.application(store, loaded.site, utc_now, health.reason), listener, stop))
             with clock:
                 await _until_stopped(parts, stop, wake=wake_all)
     log.info("worker.stopped")
@@ -275,7 +295,7 @@ def _keep_house(store: Store) -> None:
 
 def serve(loaded: Loaded) -> None:
     """The web server alone, beside a worker."""
-    listener = web.listen(loaded.settings.host, loaded.settings.port)
+    listener = server.listen(loaded.settings.host, loaded.settings.port)
     with opened(loaded) as store:
         asyncio.run(_serve(loaded, store, listener))
 
@@ -283,7 +303,12 @@ def serve(loaded: Loaded) -> None:
 async def _serve(loaded: Loaded, store: Store, listener: socket.socket) -> None:
     stop = _stop_on_signals()
     _log_listening(listener)
-    await web.serve(web.application(store, loaded.site, utc_now), listener, stop)
+    patience = timedelta(seconds=max(3 * loaded.settings.interval, 300))
+
+    def reason() -> str:
+        return inspection.stale_pass(store, utc_now(), patience)
+
+    await server.serve(web.application(store, loaded.site, utc_now, reason), listener, stop)
 
 
 def _log_listening(listener: socket.socket) -> None:

@@ -33,6 +33,8 @@ app = typer.Typer(
 )
 target_app = typer.Typer(no_args_is_help=True, help="Try a target, or switch it on again.")
 app.add_typer(target_app, name="target")
+deliveries_app = typer.Typer(help="What was sent, waits, or needs a look.")
+app.add_typer(deliveries_app, name="deliveries")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -43,6 +45,7 @@ class _Places:
     config: Path | None = None
     secrets: Path | None = None
     debug: bool = False
+    hidden: frozenset[str] = frozenset()  # what no message shows
 
 
 def _print_version(wanted: bool) -> None:
@@ -85,7 +88,9 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    for line in message.splitlines():
+    from feeder.redact import redact
+
+    for line in redact(message, _Places.hidden).splitlines():
         typer.secho(f"error: {line}", fg="red", err=True)
     raise SystemExit(2)
 
@@ -164,7 +169,7 @@ def check(
     except SettingsError as error:
         problems += error.problems
     else:
-        problems += house.folder_problems(loaded)
+        problems += [*house.folder_problems(loaded), *settings.exposed(_Places.config, _Places.secrets)]
     source, max_bytes = settings.articles_of(_Places.config, _Places.secrets)
     with output.progress("Reading articles") as progress:
         found = inspection.inspect_articles(source, max_bytes, house.utc_now(), progress, feeds)
@@ -217,8 +222,9 @@ def status(as_json: Json = False) -> None:
         output.print_status(found)
 
 
-@app.command()
+@deliveries_app.callback(invoke_without_command=True)
 def deliveries(
+    context: typer.Context,
     state: Annotated[
         list[State] | None, typer.Option("--state", "-s", help="Only these states; may be given more than once.")
     ] = None,
@@ -226,7 +232,9 @@ def deliveries(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List deliveries, the newest article's first."""
+    """List deliveries, the newest article's first; or settle one of them."""
+    if context.invoked_subcommand is not None:
+        return
     from feeder import app as house
     from feeder import inspection
 
@@ -237,6 +245,39 @@ def deliveries(
         output.print_json(found)
     else:
         output.print_deliveries(found)
+
+
+@deliveries_app.command()
+def settle(
+    delivery: Annotated[str, typer.Argument(help="A delivery's id, or the beginning of it.")],
+    delivered: Annotated[bool, typer.Option("--delivered", help="It arrived: that is the end of it.")] = False,
+    resend: Annotated[bool, typer.Option("--resend", help="It did not arrive: send it again.")] = False,
+) -> None:
+    """Say of a delivery whose end is unknown whether it arrived, after a look at the channel."""
+    from feeder import app as house
+    from feeder import inspection, outbox
+    from feeder.store import deliveries as rows
+
+    if delivered == resend:
+        raise UsageError("say --delivered when the message is there, --resend when it is not")
+    with house.opened(_loaded()) as store, store.write() as connection:
+        found = inspection.one_delivery(connection, delivery)
+        if found.state not in (State.UNKNOWN, State.DEAD):
+            raise UsageError(f"{found.id}: is {found.state.value}; only what is unknown or dead can be settled")
+        rows.save(connection, outbox.settled(found) if delivered else outbox.retry_now(found, house.utc_now()))
+    typer.echo(f"{found.id} to {found.target} {'is delivered' if delivered else 'is due now'}")
+
+
+@app.command()
+def backup(
+    path: Annotated[Path, typer.Argument(help="The file to write; there must be none.")],
+) -> None:
+    """Copy the database to a file, while the worker runs. To restore it: stop the worker, put the file in its place."""
+    from feeder import app as house
+    from feeder.store import backup as copy
+
+    copy(_loaded().settings.database_url, path, house.utc_now())
+    typer.echo(f"{path} holds what feeder remembers")
 
 
 @app.command()
@@ -294,7 +335,8 @@ def _loaded(**over: Any) -> Loaded:
     from feeder import logs, settings
 
     loaded = settings.load(_Places.config, _Places.secrets)
-    logs.configure(loaded.settings.log_format)
+    logs.configure(loaded.settings.log_format, secrets=loaded.secrets)
+    _Places.hidden = loaded.secrets
     given = {name: value for name, value in over.items() if value is not None}
     return replace(loaded, settings=loaded.settings.model_copy(update=given))
 

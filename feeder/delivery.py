@@ -1,102 +1,42 @@
-"""Deliveries: one lane a target, claim → send → record. The only place that talks HTTP to targets.
+"""Deliveries: one lane a target, claim → send → record.
 
 `sending` is committed before the first byte leaves and the outcome after, so whatever a crash leaves in `sending` is known
-to be in doubt (see outbox). A lane that is slow holds up nobody but itself.
+to be in doubt (see outbox). A lane sends one message at a time and holds up nobody but itself. The claims and outcomes of
+all lanes go into the store together: what ends while one transaction is brought to the disk goes into the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-import httpx
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import __version__, outbox, selection, websub
-from feeder.models import Delivery, Headline, Outcome, Ping, Site, State
-from feeder.redact import redact
+from feeder import exchange, outbox, selection, websub
+from feeder.exchange import Clients
+from feeder.models import Article, Delivery, Headline, Outcome, Ping, Site, State
+from feeder.outbox import Care
+from feeder.pacing import Breaker, Rate
 from feeder.store import Store, catalog, deliveries
-from feeder.targets.base import Endpoint, Target
+from feeder.targets.base import Target
 from feeder.websub import Hub
 
-TIMEOUT = 15.0  # seconds for one exchange, from the first byte to the last
-CONNECT_TIMEOUT = 5.0
-ANSWER = 20_000  # bytes of an answer that are read
-USER_AGENT = f"feeder/{__version__}"
+AT_ONCE = 500  # messages of all lanes that are on their way at a time
+LOOK_AGAIN = 5.0  # seconds after which the store is looked at for what another process changed
+_AHEAD = 20  # deliveries of one lane that are known ahead of time
+_STORE_AGAIN = 1.0  # seconds after which a store that failed is tried again
+_SOON = 0.01  # seconds that a pause takes at least
 
 log = structlog.get_logger()
 T = TypeVar("T")
-
-# Nothing of the request can have arrived: a plain retry.
-_BEFORE_THE_FIRST_BYTE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-# The request itself cannot be sent, today or tomorrow.
-_IMPOSSIBLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)
-
-
-def client(terminal: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    """The HTTP client of all targets. Requests to `console://` go to `terminal`."""
-    return httpx.AsyncClient(
-        headers={"user-agent": USER_AGENT},
-        timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
-        limits=httpx.Limits(max_connections=100, max_keepalive_connections=50),
-        follow_redirects=False,
-        trust_env=False,  # no proxy and no .netrc that nobody set here
-        mounts={"console://": terminal},
-    )
-
-
-async def attempt(
-    http: httpx.AsyncClient, target: Endpoint, told: Headline | Ping, key: str, now: Callable[[], datetime]
-) -> Outcome:
-    """One try at telling it: drive the target through its requests. Never raises for what a network can do."""
-    steps = target.deliver(told, key)
-    try:
-        request = next(steps)
-        while True:
-            request.headers.setdefault("user-agent", USER_AGENT)
-            if target.replay is None:  # a kept connection that the service drops would leave the message in doubt
-                request.headers["connection"] = "close"
-            target.sign(request, now())
-            request = steps.send(await _exchange(http, request))
-    except StopIteration as end:
-        outcome: Outcome = end.value
-    except _BEFORE_THE_FIRST_BYTE as error:
-        outcome = Outcome(kind="retry", reason=_reason(error))
-    except _IMPOSSIBLE as error:
-        outcome = Outcome(kind="rejected", reason=_reason(error))
-    except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
-        outcome = Outcome(kind="unknown", reason=_reason(error))
-    return replace(outcome, reason=redact(outcome.reason, target.secrets()))
-
-
-async def _exchange(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    async with asyncio.timeout(TIMEOUT):
-        response = await http.send(request, stream=True)
-        try:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) >= ANSWER:
-                    break
-        finally:
-            await response.aclose()
-    headers = [
-        (name, value) for name, value in response.headers.items() if name not in ("content-encoding", "content-length")
-    ]
-    return httpx.Response(response.status_code, headers=headers, content=bytes(body[:ANSWER]), request=request)
-
-
-def _reason(error: Exception) -> str:
-    said = str(error)
-    name = type(error).__name__
-    return f"{name}: {said}" if said else name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,125 +50,347 @@ class Tally:
     gone: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Lane:
-    """The deliveries to one target or hub, one after the other, in order of publication."""
+    """What is known of one target or hub while the worker runs."""
 
-    name: str
-    target: Target | Hub
+    def __init__(self, name: str, target: Target | Hub) -> None:
+        self.name, self.target = name, target
+        self.care: Care = target.care()
+        self.busy = False
+        self._queue: deque[str] = deque()  # ids of what is due
+        self._had_more = False
+        self._rate = Rate.read(target.rate)
+        self._sent: deque[datetime] = deque(maxlen=self._rate.number if self._rate else 0)
+        self._breaker = Breaker()
+        self._counted: Counter[str] = Counter()
+
+    @property
+    def period(self) -> timedelta:
+        """How far back counts for the lane's rate."""
+        return self._rate.period if self._rate else timedelta()
+
+    def fill(self, ids: Sequence[str]) -> None:
+        """Take note of what is due, in order; no more than _AHEAD of it."""
+        self._queue = deque(ids)
+        self._had_more = len(ids) == _AHEAD
+
+    @property
+    def ran_out(self) -> bool:
+        """Whether all that was known to be due is taken, and more may be."""
+        return self._had_more and not self._queue
+
+    def skip(self) -> None:
+        """Leave what is due for later."""
+        self.fill(())
+
+    def take(self) -> str | None:
+        """The id of what is sent next; None when nothing is known to be due."""
+        return self._queue.popleft() if self._queue else None
+
+    def free_at(self, now: datetime) -> datetime:
+        """When the next message may go, as far as the rate and the breaker are concerned."""
+        paced = self._rate.next_at(self._sent, now) if self._rate else now
+        return max(paced, self._breaker.open_until or now)
+
+    def has_sent(self, moment: datetime) -> None:
+        """A message left at `moment`."""
+        self._sent.append(moment)
+
+    def ended(self, outcome: Outcome, now: datetime) -> None:
+        """An attempt ended."""
+        was_open = self._breaker.open_until is not None
+        self._breaker = self._breaker.after(outcome, now)
+        self._counted[{"retry": "retried"}.get(outcome.kind, outcome.kind)] += 1
+        if self._breaker.open_until and not was_open:
+            log.warning(
+                "target.failing", target=self.name, failures=self._breaker.failures, way_out="one try every 30 s"
+            )
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the breaker is open."""
+        return self._breaker.open_until is not None
+
+    @property
+    def tally(self) -> Tally:
+        """What was done."""
+        return Tally(**self._counted)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something is known to be due."""
+        return bool(self._queue)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A delivery that is marked as `sending`, with what is to be told."""
+
+    lane: Lane
+    delivery: Delivery
+    told: Headline | Ping
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ended:
+    claim: Claim
+    outcome: Outcome
+    delivery: Delivery  # as it stands now
+
+
+@dataclass(kw_only=True)
+class Office:
+    """All lanes, and what they share."""
+
+    lanes: Mapping[str, Lane]
     store: Store
-    http: httpx.AsyncClient
+    http: Clients
     threads: Executor  # where the store is spoken to, away from the event loop
     site: Site
     now: Callable[[], datetime]
     spread: Callable[[], float]  # a random number from -1 to 1
-    wake: asyncio.Event  # set when there is something new
-    look_again: float = 5.0  # seconds after which it looks for what another process changed
+    passing: Callable[[str], None] = lambda _: None  # told of each point that a crash may fall on
+    failing: Callable[[str], None] = lambda _: None  # told why the store fails, and with "" that it does not
+    look_again: float = LOOK_AGAIN
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # set when there is something new
+    _ended: list[_Ended] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)  # set when a message has ended
+    _stale: bool = True  # whether the lanes have to be told again what is due
 
-    def recover(self) -> int:
-        """Resolve what a crash left in `sending`; how many there were. Before the first claim."""
+    def recover(self) -> Counter[str]:
+        """Resolve what a crash left in `sending`; how many there were, by target. Before the first claim."""
         with self.store.write() as connection:
-            found = deliveries.find(connection, states=[State.SENDING], target=self.name)
-            for delivery in found:
-                deliveries.save(connection, outbox.interrupted(delivery, self.now(), self.target.care()))
-        return len(found)
+            found = [each for each in deliveries.find(connection, states=[State.SENDING]) if each.target in self.lanes]
+            deliveries.save_all(
+                connection, [outbox.interrupted(each, self.now(), self.lanes[each.target].care) for each in found]
+            )
+            longest = max((lane.period for lane in self.lanes.values()), default=timedelta())
+            for target, moment in deliveries.sent_since(connection, self.now() - longest):
+                if target in self.lanes:
+                    self.lanes[target].has_sent(moment)
+        return Counter(each.target for each in found)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, and end what is being sent then."""
-        while not stop.is_set():
-            self.wake.clear()
-            try:
-                pause = 0.0 if await self.deliver_next() else await self._pause()
-            except SQLAlchemyError as error:
-                pause = await self._after_failure(error)
-            if pause:
-                await _first(stop.wait(), self.wake.wait(), within=pause)
+        await self._work(stop, until_idle=False)
 
-    async def drain(self, stop: asyncio.Event) -> Tally:
+    async def drain(self, stop: asyncio.Event) -> dict[str, Tally]:
         """Deliver what is due now, and no more."""
-        tally = Tally()
-        while not stop.is_set() and (outcome := await self.deliver_next()) is not None:
-            field = {"retry": "retried"}.get(outcome.kind, outcome.kind)
-            tally = replace(tally, **{field: getattr(tally, field) + 1})
-        return tally
+        await self._work(stop, until_idle=True)
+        return self.tallies
 
-    async def deliver_next(self) -> Outcome | None:
-        """Deliver the next that is due; None when there is none."""
-        claimed = await self._in_thread(self._claim)
-        if claimed is None:
-            return None
-        delivery, told = claimed
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """What each lane did."""
+        return {name: lane.tally for name, lane in self.lanes.items()}
+
+    async def _work(self, stop: asyncio.Event, *, until_idle: bool) -> None:
         try:
-            outcome = await attempt(self.http, self.target, told, delivery.id, self.now)
-        except asyncio.CancelledError:
-            self._record(delivery, Outcome(kind="unknown", reason="feeder stopped before the answer came"), told)
-            raise
-        await self._in_thread(lambda: self._record(delivery, outcome, told))
-        return outcome
+            while not stop.is_set():
+                self.wake.clear()
+                self._moved.clear()
+                await self._round(until_idle=until_idle)
+                pause = 0.0 if self._ended or any(self._ready_lanes()) else await self._pause(until_idle=until_idle)
+                if until_idle and pause is None and not self._tasks:
+                    return
+                if pause != 0:
+                    await self._wait(stop, self.look_again if pause is None else pause)
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            await self._end()
 
-    def _claim(self) -> tuple[Delivery, Headline | Ping] | None:
-        while True:
-            with self.store.read() as connection:
-                if deliveries.is_off(connection, self.name) or not deliveries.next_pending(
-                    connection, self.name, self.now()
-                ):
-                    return None
-            with self.store.write() as connection:
-                pending = deliveries.next_pending(connection, self.name, self.now())
-                if pending is None:
-                    return None
-                begun = outbox.begin(pending, self.now(), self.target.care())
-                deliveries.save(connection, begun)
-                told = self._told(connection, begun)
-            if begun.state is State.SENDING and told is not None:
-                return begun, told
-            log.warning("delivery.unknown", target=self.name, delivery=begun.id, reason=begun.last_error)
+    async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
+        await _first(stop.wait(), self.wake.wait(), self._moved.wait(), within=seconds)
+        if not self._moved.is_set() or self.wake.is_set():
+            self._stale = True
 
-    def _told(self, connection: sa.Connection, delivery: Delivery) -> Headline | Ping | None:
+    async def _end(self) -> None:
+        """Record what has ended, and of what has not that nobody knows."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended, self._ended = self._ended, []
+        if ended:
+            with suppress(SQLAlchemyError):
+                self._record_and_claim(ended, [])
+
+    # --- rounds -------------------------------------------------------------------------------------------------------
+
+    async def _round(self, *, until_idle: bool) -> None:
+        """Record what ended and start what is due."""
+        ended = list(self._ended)
+        try:
+            if self._stale or any(lane.ran_out for lane in self.lanes.values()):
+                await self._in_thread(self._look_what_is_due)
+                self._stale = False
+            wanted = self._ready()
+            if ended or wanted:
+                claims = await self._in_thread(lambda: self._record_and_claim(ended, wanted))
+                del self._ended[: len(ended)]
+                for each in ended:
+                    self._log(each)
+                for claim in claims:
+                    self._start(claim)
+            self.failing("")
+        except SQLAlchemyError as error:
+            await self._wait_out(error, until_idle=until_idle)
+
+    async def _wait_out(self, error: SQLAlchemyError, *, until_idle: bool) -> None:
+        """The store fails: what ended is kept, to be recorded when it works again; until then nothing is sent."""
+        if until_idle:
+            raise error
+        reason = str(getattr(error, "orig", None) or error)
+        log.error("store.failed", reason=reason, way_out="nothing is sent until it works again")
+        self.failing(reason)
+        self._stale = True
+        for lane in self.lanes.values():
+            lane.skip()
+        await asyncio.sleep(self.look_again if self.look_again < LOOK_AGAIN else _STORE_AGAIN)
+
+    def _look_what_is_due(self) -> None:
+        with self.store.read() as connection:
+            off = deliveries.off(connection)
+            found = deliveries.due(connection, self.now(), _AHEAD)
+        by_target: dict[str, list[str]] = {}
+        for target, delivery_id in found:
+            if target not in off:
+                by_target.setdefault(target, []).append(delivery_id)
+        for name, lane in self.lanes.items():
+            lane.fill(by_target.get(name, ()))
+
+    def _ready_lanes(self) -> Iterable[Lane]:
+        now = self.now()
+        return (lane for lane in self.lanes.values() if lane.has_more and not lane.busy and lane.free_at(now) <= now)
+
+    def _ready(self) -> list[tuple[Lane, str]]:
+        """The lanes that can send something now, with what."""
+        room = AT_ONCE - len(self._tasks)
+        ready = [lane for lane, _ in zip(self._ready_lanes(), range(room), strict=False)]
+        return [(lane, found) for lane in ready if (found := lane.take()) is not None]
+
+    def _record_and_claim(self, ended: Sequence[_Ended], wanted: Sequence[tuple[Lane, str]]) -> list[Claim]:
+        """One transaction for all lanes. Nothing is sent that it did not mark."""
+        now = self.now()
+        with self.store.write() as connection:
+            for each in ended:
+                if each.outcome.kind == "gone":
+                    deliveries.switch(connection, each.claim.lane.name, each.outcome.reason or "gone")
+            deliveries.save_all(connection, [each.delivery for each in ended])
+            claims, held = self._claims(connection, wanted, now)
+            deliveries.save_all(connection, [*(claim.delivery for claim in claims), *held])
+            self.passing("before the commit")
+        self.passing("after the commit")
+        for delivery in held:
+            log.warning("delivery.unknown", target=delivery.target, delivery=delivery.id, reason=delivery.last_error)
+        return claims
+
+    def _claims(
+        self, connection: sa.Connection, wanted: Sequence[tuple[Lane, str]], now: datetime
+    ) -> tuple[list[Claim], list[Delivery]]:
+        """What is to be sent, and what is held because sending it again might double it."""
+        pending = {each.id: each for each in deliveries.pending(connection, [id_ for _, id_ in wanted], now)}
+        off = deliveries.off(connection) if pending else set()
+        begun = [
+            (lane, outbox.begin(pending[id_], now, lane.care))
+            for lane, id_ in wanted
+            if id_ in pending and lane.name not in off
+        ]
+        articles = catalog.articles_of(connection, {each.subject for _, each in begun})
+        claims, held = [], []
+        for lane, delivery in begun:
+            told = self._told(lane, delivery, articles)
+            if delivery.state is State.SENDING and told is not None:
+                claims.append(Claim(lane=lane, delivery=delivery, told=told))
+            elif delivery.state is not State.SENDING:
+                held.append(delivery)
+        return claims, held
+
+    def _told(self, lane: Lane, delivery: Delivery, articles: Mapping[str, Article]) -> Headline | Ping | None:
         """What the delivery is about, as its target is told it."""
-        if isinstance(self.target, Hub):
+        if isinstance(lane.target, Hub):
             return websub.ping(delivery.subject, self.site)
-        article = catalog.article(connection, delivery.subject)
+        article = articles.get(delivery.subject)
         if article is None:
             return None
-        return selection.headline(article, self.target.rules(self.name), self.site.language)
+        return selection.headline(article, lane.target.rules(lane.name), self.site.language)
 
-    def _record(self, delivery: Delivery, outcome: Outcome, told: Headline | Ping) -> None:
-        done = outbox.after(delivery, outcome, self.now(), self.target.care(), self.spread())
-        with self.store.write() as connection:
-            deliveries.save(connection, done)
-            if outcome.kind == "gone":
-                deliveries.switch(connection, self.name, outcome.reason or "gone")
-        self._log(done, outcome, told.title)
+    # --- sending ------------------------------------------------------------------------------------------------------
 
-    def _log(self, delivery: Delivery, outcome: Outcome, title: str) -> None:
-        about = log.bind(target=self.name, delivery=delivery.id, title=title)
+    def _start(self, claim: Claim) -> None:
+        claim.lane.busy = True
+        claim.lane.has_sent(claim.delivery.next_at)
+        task = asyncio.create_task(self._send(claim))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, claim: Claim) -> None:
+        care = claim.lane.care
+        try:
+            self.passing("before the message")
+            outcome, care = await self._outcome(claim)
+            self.passing("after the message")
+        except asyncio.CancelledError:
+            outcome = Outcome(kind="unknown", reason="feeder stopped before the answer came")
+        now = self.now()
+        done = outbox.after(claim.delivery, outcome, now, care, self.spread())
+        self._ended.append(_Ended(claim=claim, outcome=outcome, delivery=done))
+        claim.lane.ended(outcome, now)
+        claim.lane.busy = False
+        self._moved.set()
+
+    async def _outcome(self, claim: Claim) -> tuple[Outcome, Care]:
+        """How the attempt ended, and the care that the delivery wants then."""
+        target, delivery, care = claim.lane.target, claim.delivery, claim.lane.care
+        http = await self.http.of(target)
+        since = delivery.doubtful_since
+        if since is not None and outbox.must_look(delivery, delivery.next_at, care):
+            found = await exchange.look(http, target, claim.told, delivery.id, since, self.now)
+            if found is not None and found.kind == "rejected" and not outbox.unseen(delivery, care):
+                return replace(found, kind="unknown"), replace(care, looks=False, on_unknown="hold")
+            if found is not None and found.kind != "rejected":
+                return found, care
+        return await exchange.tell(http, target, claim.told, delivery.id, self.now), care
+
+    def _log(self, ended: _Ended) -> None:
+        claim, outcome, delivery = ended.claim, ended.outcome, ended.delivery
+        about = log.bind(target=claim.lane.name, delivery=delivery.id, title=claim.told.title)
         if outcome.kind == "gone":
-            about.error(
-                "target.off", reason=outcome.reason, way_out=f"put it right, then: feeder target enable {self.name}"
-            )
+            enable = f"put it right, then: feeder target enable {claim.lane.name}"
+            about.error("target.off", reason=outcome.reason, way_out=enable)
         elif delivery.state is State.DELIVERED:
-            if not self.target.shows_itself:
+            if not claim.lane.target.shows_itself:
                 about.info("delivery.delivered", attempts=delivery.attempts)
         elif delivery.state is State.PENDING:
             about.warning("delivery.retry", reason=outcome.reason, at=delivery.next_at.isoformat(timespec="seconds"))
         else:
-            about.error(f"delivery.{delivery.state}", reason=outcome.reason, way_out=f"feeder retry {delivery.id[:12]}")
+            way_out = "feeder deliveries settle" if delivery.state is State.UNKNOWN else "feeder retry"
+            about.error(f"delivery.{delivery.state}", reason=outcome.reason, way_out=f"{way_out} {delivery.id[:12]}")
 
-    async def _after_failure(self, error: SQLAlchemyError) -> float:
-        """The store failed. What was being sent is in doubt like after a crash; how long to wait before going on."""
-        log.error("store.failed", target=self.name, reason=str(getattr(error, "orig", None) or error))
-        with suppress(SQLAlchemyError):
-            await self._in_thread(self.recover)
-        return self.look_again
+    # --- pauses -------------------------------------------------------------------------------------------------------
 
-    async def _pause(self) -> float:
-        due = await self._in_thread(self._next_due)
-        return self.look_again if due is None else min(max((due - self.now()).total_seconds(), 0.01), self.look_again)
+    async def _pause(self, *, until_idle: bool) -> float | None:
+        """Seconds until a lane is free again or something is due; None when nothing is for a while."""
+        now = self.now()
+        waiting = [lane for lane in self.lanes.values() if lane.has_more and not lane.busy]
+        if until_idle:  # whoever waits for the end does not wait for a target that fails
+            waiting = [lane for lane in waiting if not lane.is_failing]
+        moments = [lane.free_at(now) for lane in waiting]
+        if not until_idle and (due := await self._due_next()) is not None:
+            moments.append(due)
+        if not moments or min(moments) - now > timedelta(seconds=self.look_again):
+            return self.look_again if moments and until_idle else None
+        return max((min(moments) - now).total_seconds(), _SOON)
+
+    async def _due_next(self) -> datetime | None:
+        with suppress(SQLAlchemyError):  # the next round says so
+            return await self._in_thread(self._next_due)
+        return None
 
     def _next_due(self) -> datetime | None:
         with self.store.read() as connection:
-            return None if deliveries.is_off(connection, self.name) else deliveries.next_due(connection, self.name)
+            return deliveries.next_due(connection, self.now())
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)

@@ -6,14 +6,14 @@ import difflib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import sqlalchemy as sa
 
-from feeder import selection, websub
+from feeder import outbox, selection, websub
 from feeder.articles import parse, scan
 from feeder.errors import ArticleError, Problem, UsageError
 from feeder.models import Article, Delivery, Headline, Provider, RelatedLink, Site, State
@@ -107,7 +107,7 @@ def article_at(path: Path, max_bytes: int, feeds: Feeds) -> Article:
 def payload(target: Target, name: str, article: Article, language: str) -> dict[str, Any]:
     """The first request that `target` would make, without what proves who sends it, secrets hidden."""
     headline = selection.headline(article, target.rules(name), language)
-    request: httpx.Request = next(target.deliver(headline, "preview"))
+    request: httpx.Request = next(target.deliver(headline, outbox.delivery_id(article.id, name)))
     secrets = target.secrets()
     return {
         "method": request.method,
@@ -160,6 +160,16 @@ def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict
             },
             "last_pass": json.loads(fact(connection, LAST_PASS) or "null"),
         }
+
+
+def stale_pass(store: Store, now: datetime, patience: timedelta) -> str:
+    """Why what is served may be old: there was no pass for longer than `patience`. Empty when there was."""
+    with store.read() as connection:
+        last = json.loads(fact(connection, LAST_PASS) or "null")
+    if last is None:
+        return "no worker has made a pass yet"
+    ended = datetime.fromisoformat(last["ended"])
+    return f"the last pass ended at {last['ended']}; is a worker running?" if now - ended > patience else ""
 
 
 def _told(problem: Problem) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from typing import Literal, TextIO
 
 import structlog
+
+from feeder.redact import redact
 
 _QUIET = (
     "httpx",
@@ -15,11 +18,22 @@ _QUIET = (
     "watchfiles",
     "uvicorn",
     "alembic",
+    "aiohttp",
+    "asyncio",
 )  # httpx logs whole URLs, secrets and all
 
 
-def configure(log_format: Literal["auto", "console", "json"] = "auto", stream: TextIO | None = None) -> None:
-    """Send structlog's events to `stream`, standard error without one."""
+def configure(
+    log_format: Literal["auto", "console", "json"] = "auto",
+    stream: TextIO | None = None,
+    secrets: Iterable[str] = (),
+) -> None:
+    """Send structlog's events to `stream`, standard error without one, with `secrets` hidden in them."""
+    hidden = frozenset(secrets)
+
+    def without_secrets(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {name: _hidden(value, hidden) for name, value in event.items()}
+
     stream = stream or sys.stderr
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -38,6 +52,7 @@ def configure(log_format: Literal["auto", "console", "json"] = "auto", stream: T
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
             structlog.processors.format_exc_info,
+            without_secrets,
             _when_first,
             renderer,
         ],
@@ -45,6 +60,14 @@ def configure(log_format: Literal["auto", "console", "json"] = "auto", stream: T
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
+
+
+def _hidden(value: object, secrets: frozenset[str]) -> object:
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, list | tuple):
+        return [_hidden(each, secrets) for each in value]
+    return value if isinstance(value, int | float | None) else redact(str(value), secrets)
 
 
 def _when_first(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -161,6 +161,8 @@ class Rules:
     related: int = 3  # how many related links go along
     backfill: int = 0  # how many of the articles that are there already a new target is told
     hashtags: bool | tuple[str, ...] = True  # the topics' own, none, or these
+    max_per_pass: int = 0  # more articles than this at once are a flood, and the older ones are held; 0: no limit
+    max_age: timedelta | None = None  # older articles are never told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,7 @@ RETRY_DELAYS = tuple(
         {"hours": 24},
     )
 )
+LOOK_AFTER = timedelta(seconds=30)  # what was sent is there by then, if it arrived at all
 LONGEST_WAIT = timedelta(days=30)  # a service that asks for more is asked then all the same
 _CLOCKS_DIFFER = timedelta(minutes=5)
 JITTER = 0.2  # each delay is spread by up to this part of itself, to both sides
@@ -44,6 +45,7 @@ class Care:
     """How a target's deliveries are to be taken care of when it is not known whether they arrived."""
 
     replay: timedelta | None = None  # how long the service recognises an idempotency key; None: not at all
+    looks: bool = False  # whether it can be asked if a message is there
     on_unknown: OnUnknown = "hold"
 
 
@@ -53,22 +55,55 @@ def delivery_id(subject: str, target: str) -> str:
 
 
 def plan(
-    news: Iterable[News], targets: Iterable[Rules], adopted: Mapping[str, Adoption], now: datetime
+    news: Sequence[News], targets: Iterable[Rules], adopted: Mapping[str, Adoption], now: datetime
 ) -> list[Delivery]:
-    """The deliveries of articles that became visible, to the targets that the store has met before."""
-    known = [rules for rules in targets if rules.target in adopted]
-    return [_delivery(item, rules.target, now) for item in news for rules in known if rules.feeds & item.feeds]
+    """The deliveries of articles that became visible, to the targets that the store has met before.
+
+    Of more than `max_per_pass` the newest go out; the others are dead letters, which a person may have sent.
+    """
+    return [
+        delivery
+        for rules in targets
+        if rules.target in adopted
+        for delivery in _at_most(
+            rules, [_delivery(item, rules.target, now) for item in news if _wants(rules, item, now)]
+        )
+    ]
+
+
+def _wants(rules: Rules, item: News, now: datetime) -> bool:
+    too_old = rules.max_age is not None and item.published < now - rules.max_age
+    return bool(rules.feeds & item.feeds) and not too_old
+
+
+def _at_most(rules: Rules, planned: list[Delivery]) -> list[Delivery]:
+    if not rules.max_per_pass or len(planned) <= rules.max_per_pass:
+        return planned
+    ordered = sorted(planned, key=lambda each: (each.published, each.id))
+    reason = f"one of {len(planned)} articles of one pass, more than max_per_pass = {rules.max_per_pass}"
+    over = [replace(each, state=State.DEAD, last_error=reason) for each in ordered[: -rules.max_per_pass]]
+    return [*over, *ordered[-rules.max_per_pass :]]
 
 
 def backfill(newest: Sequence[News], rules: Rules, now: datetime) -> list[Delivery]:
     """The deliveries of the newest articles there are, to a target that is met for the first time."""
-    return [_delivery(item, rules.target, now) for item in newest]
+    return [_delivery(item, rules.target, now) for item in newest if _wants(rules, item, now)]
 
 
 def _delivery(item: News, target: str, now: datetime) -> Delivery:
     return Delivery(
         id=delivery_id(item.article, target), subject=item.article, target=target, published=item.published, next_at=now
     )
+
+
+def must_look(delivery: Delivery, now: datetime, care: Care) -> bool:
+    """Whether the service has to be asked if the message is there, before it is sent again."""
+    return delivery.doubtful_since is not None and care.looks and not _known_again(delivery, now, care)
+
+
+def unseen(delivery: Delivery, care: Care) -> bool:
+    """Whether a message in doubt may be sent though the service cannot be asked: once more, where its owner wants that."""
+    return care.on_unknown == "resend" and delivery.attempts == 2
 
 
 def begin(delivery: Delivery, now: datetime, care: Care) -> Delivery:
@@ -107,12 +142,20 @@ def retry_now(delivery: Delivery, now: datetime) -> Delivery:
     return replace(delivery, state=State.PENDING, next_at=now, attempts=0, doubtful_since=None)
 
 
+def settled(delivery: Delivery) -> Delivery:
+    """`delivery`, of which a person has seen that it arrived."""
+    return replace(delivery, state=State.DELIVERED, doubtful_since=None, last_error="")
+
+
 def _doubtful(delivery: Delivery, due: datetime, care: Care) -> Delivery:
     """`delivery`, of which it is not known whether it arrived: again at `due`, or held."""
     doubted_before = delivery.doubtful_since is not None
     told = replace(delivery, doubtful_since=delivery.doubtful_since or delivery.next_at)
-    once_more = care.on_unknown == "resend" and not doubted_before
-    if once_more or _known_again(told, due, care):
+    if _known_again(told, due, care):
+        return _retry(told, due, care)
+    if care.looks:
+        return _retry(told, max(due, told.next_at + LOOK_AFTER), care)
+    if care.on_unknown == "resend" and not doubted_before:
         return _retry(told, due, care)
     return replace(told, state=State.UNKNOWN)
 
@@ -135,8 +178,11 @@ def _due(delivery: Delivery, outcome: Outcome, now: datetime, spread: float) -> 
 
 
 def _may_repeat(delivery: Delivery, when: datetime, care: Care) -> bool:
-    """Whether a message in doubt may be sent again at `when`: its service knows it again, or its owner asked for that."""
-    return care.on_unknown == "resend" or _known_again(delivery, when, care)
+    """Whether a message in doubt may be sent again at `when`.
+
+    Its service knows it again, or can be asked if it is there, or its owner wants it sent once more.
+    """
+    return care.looks or care.on_unknown == "resend" or _known_again(delivery, when, care)
 
 
 def _known_again(delivery: Delivery, when: datetime, care: Care) -> bool:

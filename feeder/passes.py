@@ -14,17 +14,22 @@ from feeder import watch
 from feeder.errors import FeederError, Problem
 from feeder.pipeline import Pipeline, Report
 
+_AGAIN = 10.0  # seconds after which a pass that failed is made again
+
 log = structlog.get_logger()
 
 
 class Passes:
     """Passes that are asked for. What is asked for while one runs is gathered into the next."""
 
-    def __init__(self, house: Pipeline, after: Callable[[Report], None]) -> None:
-        """`after` is told of each pass, in the event loop."""
-        self._house, self._after = house, after
+    def __init__(
+        self, house: Pipeline, after: Callable[[Report], None], failing: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`after` is told of each pass, in the event loop; `failing` why one failed, and with "" that one did not."""
+        self._house, self._after, self._failing = house, after, failing
         self._wanted = asyncio.Event()
         self._paths: set[str] | None = None  # what the next pass looks at; None: everything
+        self._owed = False  # whether `_paths` are those of a pass that failed
         self._known_problems: dict[str, Problem] = {}
 
     def want_all(self) -> None:
@@ -34,11 +39,20 @@ class Passes:
 
     def want(self, paths: frozenset[str]) -> None:
         """Ask for a pass over the files and folders at `paths`."""
-        if not self._wanted.is_set():
+        if not self._wanted.is_set() and not self._owed:
             self._paths = set(paths)
         elif self._paths is not None:
             self._paths |= paths
         self._wanted.set()
+
+    def _owe(self, paths: set[str] | None) -> None:
+        """What a pass that failed was to look at is looked at by the next one, which is not long in coming."""
+        if self._wanted.is_set():
+            self._paths = None if paths is None or self._paths is None else self._paths | paths
+        else:
+            self._paths = paths
+            self._owed = True
+            asyncio.get_running_loop().call_later(_AGAIN, self._wanted.set)
 
     async def watch(self, root: Path, stop: asyncio.Event) -> None:
         """Ask for a pass whenever a file lands below `root`. Without a watch, the clock remains."""
@@ -59,14 +73,17 @@ class Passes:
             self._wanted.clear()
             if stop.is_set():
                 return
-            paths = self._paths
+            paths, self._owed = self._paths, False
             try:
                 report = await asyncio.get_running_loop().run_in_executor(threads, self._run, paths, prepared)
             except (FeederError, SQLAlchemyError, OSError) as error:
                 reason = str(getattr(error, "orig", None) or error)
-                log.error("pass.failed", reason=reason, way_out="tried again at the next interval")  # noqa: TRY400 - in words
+                log.error("pass.failed", reason=reason, way_out=f"tried again within {_AGAIN:.0f} s")  # noqa: TRY400 - in words
+                self._failing(reason)
+                self._owe(paths)
                 continue
             prepared = True
+            self._failing("")
             self._log(report, whole=paths is None)
             self._after(report)
 

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 
 from feeder import __version__, outbox, websub
 from feeder.articles import parse, scan
@@ -25,7 +26,7 @@ from feeder.errors import ArticleError, Problem
 from feeder.models import ALL, Article, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import Store, catalog, fact, set_fact
+from feeder.store import BACKUP_OF, Store, catalog, fact, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
 
@@ -33,6 +34,9 @@ _FILES_AT_ONCE = 500  # how many files one transaction takes in
 LAST_PASS = "last_pass"  # noqa: S105 - a fact's name
 _SEEN_UNTIL = "seen_until"
 _BUILT_WITH = "built_with"
+_ADOPT = "adopt_all"
+
+log = structlog.get_logger()
 
 Progress = Callable[[int, int], None]  # files read, of how many
 
@@ -64,6 +68,7 @@ class Pipeline:
     keep_deleted: bool = False
     max_bytes: int = 1_000_000
     gather: timedelta = websub.GATHER  # how long hubs are not told, for what else may change
+    passing: Callable[[str], None] = lambda _: None  # told of each point that a crash may fall on
     stopped: Callable[[], bool] = lambda: False  # asked between files; a pass that stops early is gone on with later
 
     def run(self, paths: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> Report:
@@ -89,16 +94,29 @@ class Pipeline:
         being written, are written.
         """
         with self.store.write() as connection:
+            if since := fact(connection, BACKUP_OF):
+                self._distrust(connection, since)
             if fact(connection, _BUILT_WITH) != self._built_with():
                 catalog.forget_stamps(connection)
                 catalog.settle_orphans(connection, self.feeds, keep=self.keep_deleted)
                 feed_rows.mark_all_stale(connection)
                 self._publisher().forward(connection)
-                outbox_rows.forget_others(connection, websub.MARK, list(websub.hubs(self.site)))
+                outbox_rows.forget_others(connection, websub.MARK, websub.names(self.site))
                 set_fact(connection, _BUILT_WITH, self._built_with())
             if ALL not in feed_rows.titles(connection):
                 feed_rows.mark_stale(connection, {ALL: ""})
         self._publisher().restore()
+
+    @staticmethod
+    def _distrust(connection: sa.Connection, since: str) -> None:
+        """The store is a backup that took the place of a lost one: nobody knows what was sent since it was made.
+
+        What waited then is held for a person, and what came out since then is adopted as if it had been told.
+        """
+        held = outbox_rows.hold_pending(connection, f"the database is a backup of {since}: it may have been sent since")
+        set_fact(connection, BACKUP_OF, "")
+        set_fact(connection, _ADOPT, "yes")
+        log.warning("store.restored", backup_of=since, held=held, way_out="feeder deliveries --state unknown")
 
     def _remember(self, report: Report) -> Report:
         """Keep what `feeder status` tells of the last pass; the report, with the time of the next embargo."""
@@ -172,6 +190,7 @@ class Pipeline:
         problems: list[Problem] = []
         batches = _batches(readings, _FILES_AT_ONCE)
         batch = next(batches, [])
+        planned: tuple[Delivery, ...] = ()
         while True:
             following = next(batches, None)
             problems += [reading.problem for reading in batch if reading.problem]
@@ -179,7 +198,11 @@ class Pipeline:
                 self._apply(connection, batch, gone if following is None else ())
                 if following is None:
                     # Half a folder is no ground for a plan: a new target would take the other half for news.
-                    return tuple(problems), () if self.stopped() else self._plan(connection)
+                    planned = () if self.stopped() else self._plan(connection)
+                self.passing("before the plan's commit")
+            self.passing("after the plan's commit")
+            if following is None:
+                return tuple(problems), planned
             batch = following
 
     def _apply(self, connection: sa.Connection, batch: Sequence[catalog.Reading], gone: Collection[str]) -> None:
@@ -198,7 +221,10 @@ class Pipeline:
         """The deliveries of what became visible; a target that is new adopts what is there."""
         now = self.now()
         adopted = outbox_rows.adopted(connection)
-        news = catalog.news(connection, now) if adopted else []
+        adopts_all = fact(connection, _ADOPT) == "yes"
+        news = catalog.news(connection, now) if adopted and not adopts_all else []
+        if adopts_all:
+            set_fact(connection, _ADOPT, "no")
         planned = outbox.plan(news, self.targets, adopted, now)
         for rules in self.targets:
             if rules.target not in adopted:

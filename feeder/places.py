@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -54,6 +55,29 @@ class Places:
         if self.secrets is not None and not self.secrets.is_dir():
             found.append(Problem(where=str(self.secrets), reason=f"no such folder ({PREFIX}SECRETS_DIR)"))
         return found
+
+    def exposed(self) -> list[Problem]:
+        """The files with secrets in them that everyone on this machine can read."""
+        files = [self.config] if self.config is not None and self._holds_secrets() else []
+        if self.secrets is not None and self.secrets.is_dir():
+            files += sorted(path for path in self.secrets.iterdir() if path.is_file())
+        as_root = ", and feeder runs as root: give it a user of its own" if os.geteuid() == 0 else ""
+        return [
+            Problem(
+                where=str(path),
+                reason=f"holds a secret and everyone on this machine can read it{as_root}; chmod 600 {path}",
+                warning=True,
+            )
+            for path in files
+            if path.stat().st_mode & stat.S_IROTH
+        ]
+
+    def _holds_secrets(self) -> bool:
+        targets = tomllib.loads(self._toml()).get("targets")
+        sections = targets.values() if isinstance(targets, dict) else ()
+        return any({"token", "secret"} & {*section} for section in sections if isinstance(section, dict)) or any(
+            section.get("kind") == "slack" and "url" in section for section in sections if isinstance(section, dict)
+        )
 
     def unknown_variables(self, known: Collection[str]) -> list[Problem]:
         """Variables that look like settings and are none of those called `known`."""

@@ -197,7 +197,7 @@ class Publisher:
 
     def _tell_hubs(self, connection: sa.Connection, changed: Iterable[str]) -> None:
         """Plan to tell every hub which feeds have changed; what it was not told yet of earlier versions falls away."""
-        now, hubs = self.now(), websub.hubs(self.site)
+        now, hubs = self.now(), websub.names(self.site)
         if not hubs:
             return
         digests = {

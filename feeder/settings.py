@@ -24,7 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from feeder import slugs, text
+from feeder import slugs, text, websub
 from feeder import targets as target_kinds
 from feeder.articles.parse import TYPES
 from feeder.errors import Problem, SettingsError
@@ -33,6 +33,7 @@ from feeder.places import PREFIX, Places, near, variable
 from feeder.selection import FeedRules, Feeds, TopicRules
 from feeder.targets.base import Labels, Target
 from feeder.urls import http_url
+from feeder.websub import Hub
 
 S = TypeVar("S", bound="_Layered")
 M = TypeVar("M", bound=BaseModel)
@@ -131,6 +132,8 @@ class WebSubOptions(_Section):
     """Who is told at once that a feed has changed, ``[websub]``."""
 
     hubs: Labels = Field((), description="The addresses of WebSub hubs.")
+    allow: Labels = Field((), description="Networks that they may be reached at and that are not of the internet.")
+    allow_http: bool = Field(False, description="Whether they may be told without encryption.")
 
 
 class _Layered(BaseSettings):
@@ -247,8 +250,13 @@ class Loaded:
     settings: Settings
     targets: Mapping[str, Target]  # by name
     feeds: Feeds
-    hubs: tuple[str, ...]  # URLs of WebSub hubs
+    hubs: Mapping[str, Hub]  # WebSub hubs, by the names that they have among the targets
     config: Path | None  # the file they were read from
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must never be shown."""
+        return frozenset(secret for target in self.targets.values() for secret in target.secrets())
 
     @property
     def site(self) -> Site:
@@ -264,7 +272,7 @@ class Loaded:
             icon=settings.icon,
             logo=settings.logo,
             max_age=settings.max_age,
-            hubs=self.hubs,
+            hubs=tuple(hub.url for hub in self.hubs.values()),
             images=settings.show_images,
         )
 
@@ -299,6 +307,12 @@ def load(config: Path | None = None, secrets: Path | None = None) -> Loaded:
         raise SettingsError(dict.fromkeys(problems))
     bare = settings.model_copy(update={"targets": {}, "feeds": {}, "topics": {}, "websub": {}})
     return Loaded(settings=bare, targets=targets, feeds=feeds, hubs=hubs, config=places.config)
+
+
+def exposed(config: Path | None = None, secrets: Path | None = None) -> list[Problem]:
+    """Warnings of files with secrets in them that everyone on this machine can read."""
+    places = Places.found(config, secrets)
+    return [] if places.unreadable() else places.exposed()
 
 
 def articles_of(config: Path | None = None, secrets: Path | None = None) -> tuple[Path, int]:
@@ -383,15 +397,21 @@ class _Options:
                     self._wrong(path, f"its slug, label or alias {name!r} belongs to the topic {other!r} already")
             yield TopicRules(label=label, **{**made.model_dump(), "slug": slug})
 
-    def hubs(self, raw: Mapping[str, Any]) -> tuple[str, ...]:
-        made = self._made(WebSubOptions, raw, ("websub",))
-        found = []
-        for hub in made.hubs if made else ():
+    def hubs(self, raw: Mapping[str, Any]) -> dict[str, Hub]:
+        if (made := self._made(WebSubOptions, raw, ("websub",))) is None:
+            return {}
+        found = {}
+        for url in made.hubs:
             try:
-                found.append(http_url(hub))
+                hub = Hub(url=http_url(url), allow=made.allow, allow_http=made.allow_http)
+            except ValidationError as error:
+                for one in error.errors():
+                    self._wrong(("websub", "allow" if one["loc"] == ("allow",) else "hubs"), f"{url!r}: {_said(one)}")
             except ValueError as error:
-                self._wrong(("websub", "hubs"), f"{hub!r} {error}")
-        return tuple(dict.fromkeys(found))
+                self._wrong(("websub", "hubs"), f"{url!r} {error}")
+            else:
+                found[websub.name(hub.url)] = hub
+        return found
 
     def _made(self, model: type[M], options: Mapping[str, Any], path: tuple[str, ...]) -> M | None:
         try:

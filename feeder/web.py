@@ -1,15 +1,12 @@
-"""Feeds, pages and health over HTTP. The only home of Starlette and uvicorn.
+"""Feeds, pages and health over HTTP. The only home of Starlette.
 
 Documents come from the store, so a web process beside the worker serves what the worker published the moment it is committed.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
@@ -17,7 +14,6 @@ from threading import Lock
 from urllib.parse import quote, urlsplit
 
 import brotli
-import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +22,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from feeder import negotiation, text
-from feeder.errors import Problem, SettingsError
 from feeder.feeds import content, pages, publish
 from feeder.models import FORMATS, Site
 from feeder.store import Store, catalog, documents
@@ -53,12 +48,15 @@ _PREFLIGHT = {
 }
 
 
-def application(store: Store, site: Site, now: Callable[[], datetime]) -> Starlette:
-    """The web application over `store`."""
-    served = _Served(store, site, now)
+def application(
+    store: Store, site: Site, now: Callable[[], datetime], not_ready: Callable[[], str] = lambda: ""
+) -> Starlette:
+    """The web application over `store`. `not_ready` says why the worker's work stands still, if it does."""
+    served = _Served(store, site, now, not_ready)
     return Starlette(
         routes=[
             Route("/healthz", served.health, methods=_READING),
+            Route("/readyz", served.ready, methods=_READING),
             Route("/{path:path}", served.answer, methods=[*_READING, "OPTIONS"]),
         ],
         exception_handlers={405: served.not_allowed, SQLAlchemyError: served.unavailable},
@@ -111,8 +109,8 @@ class _Found:
 class _Served:
     """The answers to requests."""
 
-    def __init__(self, store: Store, site: Site, now: Callable[[], datetime]) -> None:
-        self._store, self._site, self._now = store, site, now
+    def __init__(self, store: Store, site: Site, now: Callable[[], datetime], not_ready: Callable[[], str]) -> None:
+        self._store, self._site, self._now, self._not_ready = store, site, now, not_ready
         self._root = urlsplit(site.base_url).path
         self._policy = pages.policy(site)
         self._cache = f"public, max-age={site.max_age}"
@@ -120,12 +118,24 @@ class _Served:
 
     async def health(self, _: Request) -> Response:
         """Whether this process can serve: 200, or 503 with the reason."""
+        return await self._state(self._reads)
+
+    async def ready(self, _: Request) -> Response:
+        """Whether articles are published and told as well: 200, or 503 with the reason."""
+        return await self._state(self._not_ready)
+
+    def _reads(self) -> str:
+        self._document(pages.INDEX)
+        return ""
+
+    @staticmethod
+    async def _state(find: Callable[[], str]) -> Response:
         try:
-            await run_in_threadpool(self._document, pages.INDEX)
+            reason = await run_in_threadpool(find)
         except SQLAlchemyError as error:
-            told = {"status": "failing", "reason": str(getattr(error, "orig", error))}
-            return JSONResponse(told, status_code=503, headers={"cache-control": "no-store"})
-        return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
+            reason = str(getattr(error, "orig", error))
+        told = {"status": "failing", "reason": reason} if reason else {"status": "ok"}
+        return JSONResponse(told, status_code=503 if reason else 200, headers={"cache-control": "no-store"})
 
     async def answer(self, request: Request) -> Response:
         """A document, a search, or a page that says why there is none."""
@@ -321,36 +331,3 @@ class _Kept:
     def _drop(self, path: str) -> None:
         if (body := self._bodies.pop(path, None)) is not None:
             self._size -= body.size
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. SettingsError when the address cannot be had."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = f"the web server cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}"
-        raise SettingsError(
-            [Problem(where="host, port", reason=f"{reason}; stop what does, or set another FEEDER_PORT")]
-        ) from error
-
-
-async def serve(app: Starlette, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; what is being answered then is finished."""
-    server = _Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5
-        )
-    )
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    await serving
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which leaves the process's signals to whoever runs it."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

@@ -28,7 +28,7 @@ class Hub(Endpoint):
     replay: ClassVar[timedelta | None] = timedelta(days=365)  # however often it hears the same
 
     kind: Literal["websub"] = "websub"
-    url: str
+    url: str  # its name shows it, so that it may hold no secret
 
     def deliver(self, told: Ping, key: str) -> Steps:
         """One notification."""
@@ -39,9 +39,9 @@ class Hub(Endpoint):
         return replace(outcome, kind="rejected") if outcome.kind == "gone" else outcome
 
 
-def hubs(site: Site) -> dict[str, Hub]:
-    """The hubs by the names that they have among the targets."""
-    return {name(url): Hub(url=url) for url in site.hubs}
+def names(site: Site) -> list[str]:
+    """What the site's hubs are called among the targets."""
+    return [name(url) for url in site.hubs]
 
 
 def name(hub: str) -> str:

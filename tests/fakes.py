@@ -5,19 +5,24 @@ Each keeps a ledger of what it took, a message once its whole body was read, and
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import regex
 from standardwebhooks import Webhook, WebhookVerificationError
 
+LOOPBACK = {"allow": ("127.0.0.0/8",), "allow_http": True}  # the options of a target that is reached here
+LOOPBACK_TOML = 'allow = ["127.0.0.0/8"]\nallow_http = true\n'
 LIMIT = 60.0  # seconds that anything on loopback may take before a test gives up
 
 
@@ -75,6 +80,7 @@ class Service:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.url = ""
+        self.connections = 0  # that were made
         self.next_answers: list[Answer] = []  # given instead of what the service would say
 
     def respond(self, request: Request) -> Answer:
@@ -94,6 +100,10 @@ def serving(service: Service) -> Iterator[Service]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            service.connections += 1
+            super().setup()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -110,8 +120,16 @@ def serving(service: Service) -> Iterator[Service]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 512
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that was killed hangs up."""
+            if not isinstance(sys.exception(), OSError):
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     service.url = f"http://127.0.0.1:{server.server_port}"
@@ -129,12 +147,18 @@ class Slack(Service):
     path = "/services/T000/B000/XXXXXXXX"
     token = "xoxb-1-test"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.scopes = {"chat:write", "channels:history"}
+
     def respond(self, request: Request) -> Answer:
         if request.path == self.path:
             fault = self.fault(request)
             return Answer(status=400, body=fault) if fault else self._take(request, Answer(body="ok"))
         if request.path == "/api/chat.postMessage":
             return self._web_api(request)
+        if request.path == "/api/conversations.history":
+            return self._history(request)
         return Answer(status=404, body="no_service")
 
     def _web_api(self, request: Request) -> Answer:
@@ -145,6 +169,23 @@ class Slack(Service):
         if not request.json().get("channel"):
             return as_json(200, ok=False, error="channel_not_found")
         return self._take(request, as_json(200, ok=True, ts=f"1700000000.{len(self.ledger.taken):06}"))
+
+    def _history(self, request: Request) -> Answer:
+        """conversations.history, which gives metadata to those who ask for them."""
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return as_json(200, ok=False, error="invalid_auth")
+        if "channels:history" not in self.scopes:
+            return as_json(200, ok=False, error="missing_scope")
+        asked = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        if not asked.get("channel"):
+            return as_json(200, ok=False, error="channel_not_found")
+        start, size = int(asked.get("cursor", "0")), min(int(asked.get("limit", "100")), 3)  # pages are small here
+        found = [{**each, "ts": f"1700000000.{place:06}"} for place, each in enumerate(self.ledger.taken)][::-1]
+        if asked.get("include_all_metadata") != "true":
+            found = [{name: value for name, value in each.items() if name != "metadata"} for each in found]
+        more = str(start + size) if start + size < len(found) else ""
+        messages = found[start : start + size]
+        return as_json(200, ok=True, messages=messages, response_metadata={"next_cursor": more})
 
     def _take(self, request: Request, answer: Answer) -> Answer:
         self.ledger.take(request.json())
@@ -191,6 +232,15 @@ def _slack_text_fault(text: str) -> bool:
     )
 
 
+def linked(status: str) -> str:
+    """A status as the instance shows it, in HTML."""
+    words = [
+        f'<a href="{html.escape(word)}">{html.escape(word)}</a>' if word.startswith("http") else html.escape(word)
+        for word in status.split()
+    ]
+    return f"<p>{' '.join(words)}</p>"
+
+
 class Mastodon(Service):
     """POST /api/v1/statuses (https://docs.joinmastodon.org/methods/statuses/#create)."""
 
@@ -199,23 +249,42 @@ class Mastodon(Service):
     def __init__(self) -> None:
         super().__init__()
         self.by_key: dict[str, dict[str, Any]] = {}
+        self.scopes = {"write:statuses", "read:accounts", "read:statuses"}
 
     def respond(self, request: Request) -> Answer:
-        if (request.method, request.path) != ("POST", "/api/v1/statuses"):
-            return as_json(404, error="Record not found")
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return as_json(401, error="The access token is invalid")
+        if request.method == "GET":
+            return self._read(request)
+        if (request.method, request.path) != ("POST", "/api/v1/statuses"):
+            return as_json(404, error="Record not found")
         key = request.headers.get("idempotency-key", "")
         if key in self.by_key:
             return as_json(200, **self.by_key[key])
         body = request.json()
         if fault := self.fault(body):
             return as_json(422, error=f"Validation failed: {fault}")
-        status = {"id": str(len(self.ledger.taken) + 1), "url": f"{self.url}/@feeder/1", **body}
+        written = {"content": linked(body["status"]), "created_at": datetime.now(UTC).isoformat()}
+        status = {"id": str(len(self.ledger.taken) + 1), "url": f"{self.url}/@feeder/1", **body, **written}
         if key:
             self.by_key[key] = status
         self.ledger.take({**status, "key": key})
         return as_json(200, **status)
+
+    def _read(self, request: Request) -> Answer:
+        """GET /api/v1/accounts/verify_credentials and /api/v1/accounts/:id/statuses."""
+        parts = urlsplit(request.path)
+        needed = "read:accounts" if parts.path.endswith("verify_credentials") else "read:statuses"
+        if needed not in self.scopes:
+            return as_json(403, error="This action is outside the authorized scopes")
+        if parts.path == "/api/v1/accounts/verify_credentials":
+            return as_json(200, id="1", username="feeder")
+        if parts.path != "/api/v1/accounts/1/statuses":
+            return as_json(404, error="Record not found")
+        asked = parse_qs(parts.query)
+        before = int(asked.get("max_id", ["1000000"])[0])
+        found = [each for each in reversed(self.ledger.taken) if int(each["id"]) < before]
+        return Answer(body=json.dumps(found[: min(int(asked.get("limit", ["20"])[0]), 40)]))
 
     @staticmethod
     def fault(body: dict[str, Any]) -> str:

@@ -219,7 +219,7 @@ def test_preview_prints_the_exact_payload_and_sends_nothing(tmp_path):
     with fakes.serving(fakes.Slack()) as slack:
         house = House(
             tmp_path,
-            '[targets.newsroom]\nkind = "slack"\nbackfill = 9\n',
+            '[targets.newsroom]\nkind = "slack"\nbackfill = 9\n' + fakes.LOOPBACK_TOML,
             FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path,
         )
         done = house.feeder("preview", str(house.seed("bad-timing")), "--target", "newsroom")
@@ -245,7 +245,7 @@ def test_target_test_sends_one_message_now(tmp_path):
     with fakes.serving(fakes.Mastodon()) as mastodon:
         house = House(
             tmp_path,
-            f'[targets.fedi]\nkind = "mastodon"\nurl = "{mastodon.url}"\n',
+            f'[targets.fedi]\nkind = "mastodon"\nurl = "{mastodon.url}"\n{fakes.LOOPBACK_TOML}',
             FEEDER_TARGETS__FEDI__TOKEN="wrong",
         )
         refused = house.feeder("target", "test", "fedi")
@@ -282,7 +282,7 @@ def test_retry_makes_a_dead_letter_due_again(tmp_path):
     with fakes.serving(fakes.Slack()) as slack:
         house = House(
             tmp_path,
-            '[targets.newsroom]\nkind = "slack"\nbackfill = 1\n',
+            '[targets.newsroom]\nkind = "slack"\nbackfill = 1\n' + fakes.LOOPBACK_TOML,
             FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path,
         )
         slack.next_answers = [fakes.Answer(status=400, body="invalid_payload")]
@@ -311,7 +311,7 @@ def test_target_enable_sends_what_waited(tmp_path):
     with fakes.serving(fakes.Mastodon()) as mastodon:
         house = House(
             tmp_path,
-            f'[targets.fedi]\nkind = "mastodon"\nurl = "{mastodon.url}"\nbackfill = 5\n',
+            f'[targets.fedi]\nkind = "mastodon"\nurl = "{mastodon.url}"\n{fakes.LOOPBACK_TOML}backfill = 5\n',
             FEEDER_TARGETS__FEDI__TOKEN="wrong",
         )
         house.feeder("once")

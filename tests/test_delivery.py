@@ -7,10 +7,12 @@ import io
 import socket
 import sqlite3
 import threading
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -18,10 +20,11 @@ from sqlalchemy.exc import OperationalError
 from feeder import delivery, outbox
 from feeder.articles.parse import parse
 from feeder.articles.scan import Stamp
+from feeder.exchange import Clients
 from feeder.models import Article, News, Rules, Site, State
 from feeder.selection import PLAIN_FEEDS
 from feeder.store import Store, catalog, deliveries, open_store
-from feeder.targets.base import Target
+from feeder.targets.base import Endpoint
 from feeder.targets.console import Console as ConsoleTarget
 from feeder.targets.mastodon import Mastodon
 from feeder.targets.slack import Slack
@@ -62,28 +65,28 @@ class Post:
             planned = outbox.plan(news, [Rules(target=target)], deliveries.adopted(connection), self.time)
             deliveries.add(connection, planned)
 
-    def drain(self, target: str, options: Target) -> delivery.Tally:
+    def drain(self, target: str, options: Endpoint) -> delivery.Tally:
         return asyncio.run(self._drain(target, options))
 
-    async def _drain(self, name: str, options: Target) -> delivery.Tally:
-        with ThreadPoolExecutor(1) as threads:
-            async with delivery.client(TerminalTransport(Terminal(file=self.terminal or io.StringIO()))) as http:
-                lane = self.lane(name, options, http, threads)
-                lane.recover()
-                return await lane.drain(asyncio.Event())
+    async def _drain(self, name: str, options: Endpoint) -> delivery.Tally:
+        async with self.office({name: options}) as office:
+            office.recover()
+            return (await office.drain(asyncio.Event()))[name]
 
-    def lane(self, name, options, http, threads) -> delivery.Lane:
-        return delivery.Lane(
-            name=name,
-            target=options,
-            store=self.store,
-            http=http,
-            threads=threads,
-            site=self.site,
-            now=lambda: self.time,
-            spread=lambda: 0.0,
-            wake=asyncio.Event(),
-        )
+    @asynccontextmanager
+    async def office(self, targets: Mapping[str, Endpoint], **changes: Any) -> AsyncIterator[delivery.Office]:
+        with ThreadPoolExecutor(1) as threads:
+            async with Clients(TerminalTransport(Terminal(file=self.terminal or io.StringIO()))) as http:
+                plain = {
+                    "lanes": {name: delivery.Lane(name, options) for name, options in targets.items()},
+                    "store": self.store,
+                    "http": http,
+                    "threads": threads,
+                    "site": self.site,
+                    "now": lambda: self.time,
+                    "spread": lambda: 0.0,
+                }
+                yield delivery.Office(**{**plain, **changes})
 
     def found(self) -> list[outbox.Delivery]:
         with self.store.read() as connection:
@@ -126,15 +129,15 @@ def articles():
 
 
 def to_slack(service: fakes.Service, **options: object) -> Slack:
-    return Slack(kind="slack", url=service.url + fakes.Slack.path, **options)
+    return Slack(kind="slack", url=service.url + fakes.Slack.path, **fakes.LOOPBACK, **options)
 
 
 def to_webhook(service: fakes.Service) -> Webhook:
-    return Webhook(kind="webhook", url=f"{service.url}/hook", secret=fakes.SignedWebhook.secret)
+    return Webhook(kind="webhook", url=f"{service.url}/hook", secret=fakes.SignedWebhook.secret, **fakes.LOOPBACK)
 
 
-def to_mastodon(service: fakes.Service, token: str = fakes.Mastodon.token) -> Mastodon:
-    return Mastodon(kind="mastodon", url=service.url, token=token)
+def to_mastodon(service: fakes.Service, token: str = fakes.Mastodon.token, **options: object) -> Mastodon:
+    return Mastodon(kind="mastodon", url=service.url, token=token, **fakes.LOOPBACK, **options)
 
 
 def test_a_lane_delivers_in_order_of_publication_and_only_once(post, slack, articles):
@@ -150,7 +153,9 @@ def test_a_lane_delivers_in_order_of_publication_and_only_once(post, slack, arti
 
 def test_a_bot_token_works_as_well_as_an_incoming_webhook(post, slack, articles):
     post.plan("news", articles[0])
-    bot = Slack(kind="slack", token=fakes.Slack.token, channel="C1", api=f"{slack.url}/api/chat.postMessage")
+    bot = Slack(
+        kind="slack", token=fakes.Slack.token, channel="C1", api=f"{slack.url}/api/chat.postMessage", **fakes.LOOPBACK
+    )
 
     assert post.drain("news", bot) == delivery.Tally(delivered=1)
 
@@ -201,7 +206,9 @@ def test_a_refused_connection_is_a_plain_retry(post, articles):
         port = taken.getsockname()[1]
     post.plan("news", articles[0])
 
-    assert post.drain("news", Slack(kind="slack", url=f"http://127.0.0.1:{port}/x")) == delivery.Tally(retried=1)
+    assert post.drain(
+        "news", Slack(kind="slack", url=f"http://127.0.0.1:{port}/x", **fakes.LOOPBACK)
+    ) == delivery.Tally(retried=1)
 
     (found,) = post.found()
     assert (found.state, found.next_at, found.doubtful_since) == (State.PENDING, START + timedelta(seconds=5), None)
@@ -273,10 +280,12 @@ def swallowing():
 def test_a_connection_that_breaks_after_the_request_is_unknown_and_held(post, articles):
     post.plan("news", articles[0])
     with swallowing() as address:
-        assert post.drain("news", Slack(kind="slack", url=f"{address}/x")) == delivery.Tally(unknown=1)
+        assert post.drain("news", Slack(kind="slack", url=f"{address}/x", **fakes.LOOPBACK)) == delivery.Tally(
+            unknown=1
+        )
 
     assert post.found()[0].state == State.UNKNOWN
-    assert post.drain("news", Slack(kind="slack", url="http://127.0.0.1:9/x")) == delivery.Tally()
+    assert post.drain("news", Slack(kind="slack", url="http://127.0.0.1:9/x", **fakes.LOOPBACK)) == delivery.Tally()
 
 
 def test_a_connection_that_breaks_is_tried_again_with_the_same_key_where_the_service_knows_keys(
@@ -284,7 +293,7 @@ def test_a_connection_that_breaks_is_tried_again_with_the_same_key_where_the_ser
 ):
     post.plan("fedi", articles[0])
     with swallowing() as address:
-        post.drain("fedi", Mastodon(kind="mastodon", url=address, token=fakes.Mastodon.token))
+        post.drain("fedi", Mastodon(kind="mastodon", url=address, token=fakes.Mastodon.token, **fakes.LOOPBACK))
     assert post.found()[0].state == State.PENDING
 
     post.time += timedelta(minutes=1)
@@ -295,7 +304,7 @@ def test_a_connection_that_breaks_is_tried_again_with_the_same_key_where_the_ser
 def left_in_sending(post, target, article):
     post.plan(target, article)
     with post.store.write() as connection:
-        pending = deliveries.next_pending(connection, target, post.time)
+        (pending,) = deliveries.find(connection, states=[State.PENDING], target=target)
         deliveries.save(connection, outbox.begin(pending, post.time, outbox.Care()))
 
 
@@ -308,14 +317,90 @@ def test_what_a_crash_left_in_sending_is_sent_again_with_the_same_key(post, webh
     assert webhook.ids == [f"msg_{post.found()[0].id}"]
 
 
-def test_what_a_crash_left_in_sending_is_not_sent_again_when_the_service_has_forgotten_the_key(
-    post, mastodon, articles
-):
-    left_in_sending(post, "fedi", articles[0])
-    post.time += timedelta(hours=1)
+def to_bot(service: fakes.Service, **options: object) -> Slack:
+    api = f"{service.url}/api/chat.postMessage"
+    return Slack(kind="slack", token=fakes.Slack.token, channel="C1", api=api, **fakes.LOOPBACK, **options)
 
-    assert post.drain("fedi", to_mastodon(mastodon)) == delivery.Tally()
-    assert (post.found()[0].state, mastodon.ledger.taken) == (State.UNKNOWN, [])
+
+LATER = timedelta(hours=2)  # when Mastodon has forgotten a key
+
+
+@pytest.mark.parametrize("make", [to_mastodon, to_bot])
+@pytest.mark.parametrize("others", [0, 7])
+def test_what_is_in_doubt_is_looked_for_and_not_sent_again_when_it_is_there(
+    post, mastodon, slack, articles, make, others
+):
+    service = mastodon if make is to_mastodon else slack
+    target = make(service)
+    post.plan("news", articles[0])
+    post.drain("news", target)
+    for number in range(others):
+        post.plan("news", replace(articles[1], id=f"{number:032x}", url=f"https://other.example/{number}"))
+    post.drain("news", target)
+    first = next(each for each in post.found() if each.subject == articles[0].id)
+    with post.store.write() as connection:
+        deliveries.save(connection, replace(first, state=State.SENDING, remote_id=""))
+    post.time += LATER
+
+    assert post.drain("news", target) == delivery.Tally(delivered=1)
+
+    again = next(each for each in post.found() if each.subject == articles[0].id)
+    assert (again.state, again.remote_id) == (State.DELIVERED, first.remote_id)
+    assert len(service.ledger.taken) == 1 + others
+
+
+@pytest.mark.parametrize("make", [to_mastodon, to_bot])
+def test_what_is_in_doubt_is_sent_when_it_is_looked_for_and_not_there(post, mastodon, slack, articles, make):
+    service = mastodon if make is to_mastodon else slack
+    left_in_sending(post, "news", articles[0])
+    post.time += LATER
+
+    assert post.drain("news", make(service)) == delivery.Tally(delivered=1)
+    assert len(service.ledger.taken) == 1
+
+
+@pytest.mark.parametrize("make", [to_mastodon, to_bot])
+@pytest.mark.parametrize(
+    ("on_unknown", "tally", "state", "copies"),
+    [
+        ("hold", delivery.Tally(unknown=1), State.UNKNOWN, 0),
+        ("resend", delivery.Tally(delivered=1), State.DELIVERED, 1),
+    ],
+)
+def test_where_nobody_may_look_what_is_in_doubt_goes_by_on_unknown(
+    post, mastodon, slack, articles, make, on_unknown, tally, state, copies
+):
+    service = mastodon if make is to_mastodon else slack
+    service.scopes = {"write:statuses", "chat:write"}
+    target = make(service, on_unknown=on_unknown)
+    left_in_sending(post, "news", articles[0])
+    post.time += LATER
+
+    assert post.drain("news", target) == tally
+    assert (post.found()[0].state, len(service.ledger.taken)) == (state, copies)
+
+
+def test_a_service_is_given_time_to_show_what_was_sent(post, slack, articles):
+    left_in_sending(post, "news", articles[0])
+
+    assert post.drain("news", to_bot(slack)) == delivery.Tally()
+    post.time += outbox.LOOK_AFTER - timedelta(seconds=1)
+    assert post.drain("news", to_bot(slack)) == delivery.Tally()
+    post.time += timedelta(seconds=1)
+    assert post.drain("news", to_bot(slack)) == delivery.Tally(delivered=1)
+
+
+@pytest.mark.parametrize("make", [to_mastodon, to_bot])
+def test_a_service_that_cannot_be_looked_at_now_is_looked_at_later(post, mastodon, slack, articles, make):
+    service = mastodon if make is to_mastodon else slack
+    left_in_sending(post, "news", articles[0])
+    post.time += LATER
+    service.next_answers = [fakes.Answer(status=503)]
+
+    assert post.drain("news", make(service)) == delivery.Tally(retried=1)
+    assert (post.found()[0].state, service.ledger.taken) == (State.PENDING, [])
+    post.time += LATER
+    assert post.drain("news", make(service)) == delivery.Tally(delivered=1)
 
 
 @pytest.mark.parametrize(
@@ -371,12 +456,11 @@ def test_a_lane_that_is_cancelled_in_the_middle_records_that_nobody_knows(post, 
     release = threading.Event()
 
     async def cancel_while_sending(service):
-        with ThreadPoolExecutor(1) as threads:
-            async with delivery.client(TerminalTransport(Terminal(file=io.StringIO()))) as http:
-                task = asyncio.create_task(post.lane("news", to_slack(service), http, threads).drain(asyncio.Event()))
-                await asyncio.to_thread(arrived.wait)
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        async with post.office({"news": to_slack(service)}) as office:
+            task = asyncio.create_task(office.drain(asyncio.Event()))
+            await asyncio.to_thread(arrived.wait)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     with fakes.serving(Slow()) as slow:
         asyncio.run(cancel_while_sending(slow))
@@ -400,49 +484,192 @@ class FailingOnce(Store):
             yield connection
 
 
-@pytest.mark.parametrize(
-    ("on_unknown", "copies", "states"),
-    [("hold", 2, [State.UNKNOWN, State.DELIVERED]), ("resend", 3, [State.DELIVERED, State.DELIVERED])],
-)
-def test_a_lane_goes_on_after_the_store_failed_and_leaves_nothing_in_sending(
-    post, slack, articles, on_unknown, copies, states
-):
+def test_an_outcome_that_could_not_be_written_is_kept_until_it_can_and_nothing_is_sent_meanwhile(post, slack, articles):
     post.plan("news", *articles[:2])
+    said: list[str] = []
 
     async def work():
         stop = asyncio.Event()
-        with ThreadPoolExecutor(1) as threads:
-            async with delivery.client(TerminalTransport(Terminal(file=io.StringIO()))) as http:
-                lane = post.lane("news", to_slack(slack, on_unknown=on_unknown), http, threads)
-                failing = FailingOnce(post.store._engine)
-                running = asyncio.create_task(replace(lane, store=failing, look_again=0.01).run(stop))
-                await asyncio.to_thread(slack.ledger.wait_for, copies)
-                stop.set()
-                await running
+        failing = FailingOnce(post.store._engine)
+        changes = {"store": failing, "look_again": 0.01, "failing": said.append}
+        async with post.office({"news": to_slack(slack)}, **changes) as office:
+            running = asyncio.create_task(office.run(stop))
+            await asyncio.to_thread(slack.ledger.wait_for, 2)
+            stop.set()
+            await running
 
     asyncio.run(work())
 
-    assert [each.state for each in post.found()] == states
+    assert [each.state for each in post.found()] == [State.DELIVERED, State.DELIVERED]
+    assert len(slack.ledger.taken) == 2
+    assert [reason for reason in said if reason] == ["database or disk is full"]
 
 
-def test_a_lane_that_runs_takes_up_what_is_planned_later_when_it_is_woken(post, slack, articles):
+def test_lanes_take_up_what_is_planned_later_when_they_are_woken(post, slack, articles):
     post.plan("news", articles[0])
 
     async def work():
         stop = asyncio.Event()
-        with ThreadPoolExecutor(1) as threads:
-            async with delivery.client(TerminalTransport(Terminal(file=io.StringIO()))) as http:
-                lane = post.lane("news", to_slack(slack), http, threads)
-                running = asyncio.create_task(lane.run(stop))
-                await asyncio.to_thread(slack.ledger.wait_for, 1)
-                await asyncio.to_thread(post.plan, "news", *articles[1:])
-                lane.wake.set()
-                await asyncio.to_thread(slack.ledger.wait_for, 5)
-                stop.set()
-                lane.wake.set()
-                await running
+        async with post.office({"news": to_slack(slack)}, look_again=3600.0) as office:
+            running = asyncio.create_task(office.run(stop))
+            await asyncio.to_thread(slack.ledger.wait_for, 1)
+            await asyncio.to_thread(post.plan, "news", *articles[1:])
+            office.wake.set()
+            await asyncio.to_thread(slack.ledger.wait_for, 5)
+            stop.set()
+            await running
 
     asyncio.run(work())
 
-    assert len(slack.ledger.taken) == 5
+    assert {each.state for each in post.found()} == {State.DELIVERED}
+
+
+# --- how often, and what fails ----------------------------------------------------------------------------------------------
+
+
+def clones(article: Article, number: int) -> list[Article]:
+    """Other articles like this one, a second apart."""
+    return [
+        replace(
+            article,
+            id=f"{each:032x}",
+            title=f"Number {each}",
+            url=f"https://news.example/{each}",
+            published=article.published + timedelta(seconds=each),
+        )
+        for each in range(number)
+    ]
+
+
+def working(post: Post, targets: Mapping[str, Endpoint], until, **changes: Any) -> None:
+    """Let the lanes work, on the real clock, until `until` is over."""
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        async with post.office(targets, **{"now": lambda: datetime.now(UTC), **changes}) as office:
+            running = asyncio.create_task(office.run(stop))
+            await asyncio.to_thread(until)
+            stop.set()
+            office.wake.set()
+            await running
+
+    asyncio.run(work())
+
+
+def test_a_lane_keeps_its_rate_after_a_restart_too(post, slack, articles):
+    post.plan("news", *clones(articles[0], 5))
+    target = to_slack(slack, rate="2/min")
+
+    async def rounds(number: int) -> delivery.Tally:
+        async with post.office({"news": target}) as office:
+            office.recover()
+            for _ in range(number):
+                await office._round(until_idle=False)
+                while office._tasks:
+                    await asyncio.wait(office._tasks)
+            await office._round(until_idle=False)
+            return office.tallies["news"]
+
+    assert asyncio.run(rounds(4)).delivered == 2
+    assert asyncio.run(rounds(4)).delivered == 0
+    post.time += timedelta(seconds=59)
+    assert asyncio.run(rounds(4)).delivered == 0
+    post.time += timedelta(seconds=1)
+    assert asyncio.run(rounds(4)).delivered == 2
+    assert len(slack.ledger.taken) == 4
+
+
+def test_a_target_that_fails_ten_times_in_a_row_is_probed_every_half_minute(post, slack, articles):
+    post.plan("news", *clones(articles[0], 30))
+    slack.next_answers = [fakes.Answer(status=503) for _ in range(11)]
+    target = to_slack(slack, rate="")
+
+    async def work() -> list[int]:
+        seen = []
+        async with post.office({"news": target}) as office:
+
+            async def rounds() -> None:
+                for _ in range(40):
+                    await office._round(until_idle=False)
+                    while office._tasks:
+                        await asyncio.wait(office._tasks)
+                seen.append(len(slack.ledger.refused) + len(slack.ledger.taken))
+
+            await rounds()
+            post.time += timedelta(seconds=29)
+            await rounds()
+            post.time += timedelta(seconds=1)
+            await rounds()
+            post.time += timedelta(seconds=30)
+            await rounds()
+        return seen
+
+    assert asyncio.run(work()) == [10, 10, 11, 11 + 30]
+
+
+def test_a_target_that_hangs_and_one_that_never_ends_cost_the_others_nothing(post, articles):
+    release = threading.Event()
+
+    class Hanging(fakes.Slack):
+        def respond(self, request):
+            release.wait(fakes.LIMIT)
+            return super().respond(request)
+
+    class Endless(fakes.Slack):
+        def respond(self, request):
+            return fakes.Answer(body="x" * 100_000_000)
+
+    with fakes.serving(Hanging()) as hanging, fakes.serving(Endless()) as endless, fakes.serving(fakes.Slack()) as good:
+        targets = {"hanging": to_slack(hanging), "endless": to_slack(endless), "good": to_slack(good, rate="")}
+        for name in targets:
+            post.plan(name, *clones(articles[0], 20))
+
+        working(post, targets, lambda: (good.ledger.wait_for(20), release.set()))
+
+    found = {each.state for each in post.found() if each.target == "good"}
+    assert found == {State.DELIVERED}
+    assert not {each.state for each in post.found() if each.target == "hanging"} & {State.SENDING}
+
+
+def test_an_article_that_breaks_its_target_is_a_dead_letter_and_stops_no_other(post, slack, articles, monkeypatch):
+    poisoned, *others = clones(articles[0], 4)
+    post.plan("news", poisoned, *others)
+    real = Slack.deliver
+
+    def deliver(self, headline, key):
+        if headline.article.id == poisoned.id:
+            raise KeyError("boom")
+        return real(self, headline, key)
+
+    monkeypatch.setattr(Slack, "deliver", deliver)
+
+    assert post.drain("news", to_slack(slack)) == delivery.Tally(delivered=3, rejected=1)
+    assert post.found()[0].last_error == "feeder failed at it: KeyError: 'boom'"
+
+
+def test_a_private_address_is_not_told_and_the_reason_names_the_way_out(post, slack, articles):
+    post.plan("news", articles[0])
+    closed = Slack(kind="slack", url=slack.url + fakes.Slack.path, allow_http=True)
+
+    assert post.drain("news", closed) == delivery.Tally(retried=1)
+    assert slack.connections == 0
+    assert (
+        'is no address of the internet; allow it, if you mean it: allow = ["127.0.0.1"]' in post.found()[0].last_error
+    )
+
+
+def test_fifty_targets_are_told_side_by_side(post, articles):
+    arrived = threading.Barrier(50, timeout=fakes.LIMIT)
+
+    class Together(fakes.Slack):
+        def respond(self, request):
+            arrived.wait()  # until all fifty are here at once
+            return super().respond(request)
+
+    with fakes.serving(Together()) as service:
+        targets = {f"t{number}": to_slack(service) for number in range(50)}
+        for name in targets:
+            post.plan(name, articles[0])
+        working(post, targets, lambda: service.ledger.wait_for(50))
+
     assert {each.state for each in post.found()} == {State.DELIVERED}

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from feeder import targets
-from feeder.cli import app, target_app
+from feeder.cli import app, deliveries_app, target_app
 from feeder.settings import FeedOptions, Settings, TopicOptions, WebSubOptions, load
 from feeder.targets.base import Target
 from tests.worker import ROOT, House
@@ -21,6 +21,10 @@ CONFIG = (ROOT / "config" / "feeder.toml").read_text()
 def commands() -> list[str]:
     named = [(command.name or command.callback.__name__, "") for command in app.registered_commands]
     named += [(command.name or command.callback.__name__, "target ") for command in target_app.registered_commands]
+    named += [
+        (command.name or command.callback.__name__, "deliveries ") for command in deliveries_app.registered_commands
+    ]
+    named.append(("deliveries", ""))
     return sorted(f"{prefix}{name}" for name, prefix in named)
 
 
@@ -34,7 +38,10 @@ def test_every_command_stands_in_the_readme(command):
 
 
 def test_every_command_that_the_readme_names_is_there():
-    named = {match.replace("feeder ", "") for match in re.findall(r"`(feeder (?:target )?[a-z]+)", README)}
+    named = {
+        match.replace("feeder ", "")
+        for match in re.findall(r"`(feeder (?:target |deliveries (?=settle))?[a-z]+)", README)
+    }
 
     assert named == set(commands())
 
@@ -78,7 +85,7 @@ def test_the_examples_in_the_shipped_file_are_right(tmp_path, monkeypatch):
     assert sorted(loaded.targets) == ["fedi", "newsroom", "site"]
     assert [rules.channel.name for rules in loaded.feeds.configured] == ["top"]
     assert [rules.slug for rules in loaded.feeds.topics] == ["ml"]
-    assert loaded.hubs == ("https://hub.example/",)
+    assert loaded.site.hubs == ("https://hub.example/",)
 
 
 @pytest.mark.parametrize("options", [FeedOptions, TopicOptions, WebSubOptions])

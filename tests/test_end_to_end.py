@@ -63,14 +63,20 @@ def town(tmp_path: Path) -> Iterator[Town]:
             [targets.newsroom]
             kind = "slack"
             backfill = 10
+            allow = ["127.0.0.0/8"]
+            allow_http = true
             [targets.fedi]
             kind = "mastodon"
             url = "{mastodon.url}"
             backfill = 10
+            allow = ["127.0.0.0/8"]
+            allow_http = true
             [targets.site]
             kind = "webhook"
             url = "{webhook.url}/hook"
             backfill = 10
+            allow = ["127.0.0.0/8"]
+            allow_http = true
             """,
             FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path,
             FEEDER_TARGETS__FEDI__TOKEN=fakes.Mastodon.token,
@@ -269,7 +275,7 @@ def test_a_worker_that_is_stopped_while_a_target_hangs_ends_and_records_that_nob
     with fakes.serving(Hanging()) as slack:
         house = House(
             tmp_path,
-            '[targets.newsroom]\nkind = "slack"\nbackfill = 1\n',
+            '[targets.newsroom]\nkind = "slack"\nbackfill = 1\n' + fakes.LOOPBACK_TOML,
             FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path,
         )
         with house.worker() as worker:

@@ -15,6 +15,7 @@ from feeder.outbox import RETRY_DELAYS, Care
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 SENT = NOW - timedelta(seconds=3)
 HOLD, RESEND = Care(), Care(on_unknown="resend")
+LOOKS = Care(looks=True)
 REPLAY = Care(replay=timedelta(hours=1))
 MOST_ATTEMPTS = 1 + len(RETRY_DELAYS)
 
@@ -72,7 +73,7 @@ def test_news_are_planned_for_each_known_target_that_wants_one_of_their_feeds(ru
 
     deliveries = outbox.plan(items, rules, adopted("x", "y", "z"), NOW)
 
-    assert planned == [(delivery.subject, delivery.target) for delivery in deliveries]
+    assert sorted(planned) == sorted((delivery.subject, delivery.target) for delivery in deliveries)
 
 
 def test_a_planned_delivery_is_due_now_and_in_the_articles_place():
@@ -318,6 +319,7 @@ def test_a_person_may_have_it_tried_from_the_beginning(state):
 CARES = st.builds(
     Care,
     replay=st.sampled_from([None, timedelta(hours=1), timedelta(days=365)]),
+    looks=st.booleans(),
     on_unknown=st.sampled_from(["hold", "resend"]),
 )
 WAITS = st.one_of(
@@ -338,6 +340,8 @@ class Life(RuleBasedStateMachine):
         self.delivery = pending(next_at=NOW)
         self.begun = 0  # since a person acted
         self.may_have_arrived = False
+        self.copies = 0  # that the service took since a person acted
+        self.must_look = False
 
     def at(self, *states):
         return self.delivery.state in states
@@ -354,6 +358,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.at(State.PENDING) and self.delivery.next_at <= self.now)
     @rule()
     def begin(self):
+        self.must_look = outbox.must_look(self.delivery, self.now, self.care)
         self.delivery = outbox.begin(self.delivery, self.now, self.care)
         if self.at(State.SENDING):
             assert not self.may_have_arrived or self.care != HOLD
@@ -363,10 +368,17 @@ class Life(RuleBasedStateMachine):
             assert self.at(State.UNKNOWN)
             assert self.may_have_arrived
 
-    @precondition(lambda self: self.at(State.SENDING))
-    @rule(spread=SPREADS, wait=WAITS, kind=st.sampled_from(["retry", "unknown"]))
-    def fail(self, kind, wait, spread):
+    @precondition(lambda self: self.at(State.SENDING) and self.must_look and self.copies)
+    @rule()
+    def look_and_find_it(self):
+        self.delivery = outbox.after(self.delivery, Outcome(kind="delivered"), self.now, self.care, 0)
+        assert self.at(State.DELIVERED)
+
+    @precondition(lambda self: self.may_send())
+    @rule(spread=SPREADS, wait=WAITS, kind=st.sampled_from(["retry", "unknown"]), arrives=st.booleans())
+    def fail(self, kind, wait, spread, arrives):
         self.may_have_arrived |= kind == "unknown"
+        self.copies += kind == "unknown" and arrives
         self.delivery = outbox.after(
             self.delivery, Outcome(kind=kind, not_before=wait, reason=kind), self.now, self.care, spread
         )
@@ -377,9 +389,10 @@ class Life(RuleBasedStateMachine):
             assert self.delivery.next_at >= max(self.now + RETRY_DELAYS[0] * 0.8, asked)
             assert not self.may_have_arrived or self.care != HOLD
 
-    @precondition(lambda self: self.at(State.SENDING))
+    @precondition(lambda self: self.may_send())
     @rule(spread=SPREADS, kind=st.sampled_from(["delivered", "rejected"]))
     def end(self, kind, spread):
+        self.copies += kind == "delivered"
         self.delivery = outbox.after(self.delivery, Outcome(kind=kind), self.now, self.care, spread)
         assert self.at(State.DELIVERED if kind == "delivered" else State.DEAD)
 
@@ -391,9 +404,10 @@ class Life(RuleBasedStateMachine):
         assert self.at(State.PENDING)
 
     @precondition(lambda self: self.at(State.SENDING))
-    @rule()
-    def crash(self):
+    @rule(arrives=st.booleans())
+    def crash(self, arrives):
         self.may_have_arrived = True
+        self.copies += arrives and self.may_send()
         self.delivery = outbox.interrupted(self.delivery, self.now, self.care)
         assert self.at(State.UNKNOWN) if self.care == HOLD else self.at(State.UNKNOWN, State.PENDING)
 
@@ -403,6 +417,15 @@ class Life(RuleBasedStateMachine):
         self.delivery = outbox.retry_now(self.delivery, self.now)
         self.begun = 0
         self.may_have_arrived = False
+        self.copies = 0
+
+    def may_send(self):
+        """A service that is asked first shows what it has."""
+        return self.at(State.SENDING) and not (self.must_look and self.copies)
+
+    @invariant()
+    def no_more_copies_arrive_than_its_owner_bears(self):
+        assert self.copies <= {HOLD: 1, LOOKS: 1, RESEND: 2}.get(self.care, MOST_ATTEMPTS)
 
     @invariant()
     def attempts_are_those_that_were_begun(self):
@@ -433,6 +456,41 @@ def test_what_is_in_doubt_is_sent_once_more_and_not_twice_more_where_its_owner_a
     second = outbox.after(again, Outcome(kind="unknown", reason="timeout"), first.next_at, RESEND, 0)
 
     assert [first.state, again.state, second.state] == [State.PENDING, State.SENDING, State.UNKNOWN]
+
+
+def floods(number: int, **rules: object) -> list[Delivery]:
+    items = [
+        News(article=f"{each}", published=NOW - timedelta(hours=each), feeds=frozenset({"all"}))
+        for each in range(number)
+    ]
+    return outbox.plan(items, [Rules(target="x", **rules)], adopted("x"), NOW)
+
+
+def test_of_a_flood_the_newest_go_out_and_the_others_are_held_for_a_person():
+    planned = floods(5, max_per_pass=2)
+
+    assert [each.subject for each in planned if each.state is State.PENDING] == ["1", "0"]
+    assert [each.subject for each in planned if each.state is State.DEAD] == ["4", "3", "2"]
+    assert {each.last_error for each in planned if each.state is State.DEAD} == {
+        "one of 5 articles of one pass, more than max_per_pass = 2"
+    }
+
+
+@pytest.mark.parametrize("limit", [0, 5, 6])
+def test_what_is_no_flood_goes_out_whole(limit):
+    assert {each.state for each in floods(5, max_per_pass=limit)} == {State.PENDING}
+
+
+def test_what_is_older_than_a_target_wants_is_never_planned():
+    assert [each.subject for each in floods(5, max_age=timedelta(hours=2))] == ["0", "1", "2"]
+    items = [News(article="old", published=NOW - timedelta(days=2), feeds=frozenset({"all"}))]
+    assert outbox.backfill(items, Rules(target="x", max_age=timedelta(days=1)), NOW) == []
+
+
+def test_a_message_that_a_person_saw_is_delivered():
+    seen = outbox.settled(sending(doubtful_since=NOW, last_error="timeout"))
+
+    assert (seen.state, seen.doubtful_since, seen.last_error) == (State.DELIVERED, None, "")
 
 
 def test_an_article_that_crashes_the_worker_is_not_sent_for_ever():

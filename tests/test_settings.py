@@ -726,7 +726,7 @@ def test_feeds_topics_and_hubs_are_read_with_all_that_can_be_said_of_them(desk):
     loaded = load()
     top, rest = loaded.feeds.configured
 
-    assert loaded.hubs == ("https://hub.example/", "https://other.example/hub")
+    assert loaded.site.hubs == ("https://hub.example/", "https://other.example/hub")
     assert (loaded.feeds.limit, loaded.feeds.providers) == (20, True)
     assert top.channel == Channel(
         name="top", title="Top", image="https://x.example/a.png", formats=("rss", "json"), limit=20

@@ -11,7 +11,7 @@ from feeder.models import Image, Provider
 from feeder.targets import slack
 from feeder.targets.slack import Slack
 from tests import fakes
-from tests.articles import article, drive, headline, related, requests_of, seed
+from tests.articles import KEY, article, drive, headline, related, requests_of, seed
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 WEBHOOK = Slack(kind="slack", url="https://hooks.slack.com/services/T0/B0/X0")
@@ -171,15 +171,16 @@ def test_a_bot_names_its_channel_and_a_webhook_none():
     (bots,), (webhooks,) = requests_of(BOT, headline()), requests_of(WEBHOOK, headline())
 
     assert bots.url == "https://slack.com/api/chat.postMessage"
-    assert json.loads(bots.content) == {"channel": "C0123", **json.loads(webhooks.content)}
+    metadata = {"event_type": "feeder_headline", "event_payload": {"delivery": KEY}}
+    assert json.loads(bots.content) == {"channel": "C0123", **json.loads(webhooks.content), "metadata": metadata}
 
 
 def test_the_web_api_may_be_elsewhere():
-    target = Slack(kind="slack", token="xoxb-1", channel="C0", api="http://127.0.0.1:1/api/chat.postMessage")
+    target = Slack(kind="slack", token="xoxb-1", channel="C0", api="https://proxy.example/api/chat.postMessage")
 
     (request,) = requests_of(target, headline())
 
-    assert request.url == "http://127.0.0.1:1/api/chat.postMessage"
+    assert request.url == "https://proxy.example/api/chat.postMessage"
 
 
 @pytest.mark.parametrize(

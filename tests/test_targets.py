@@ -368,7 +368,7 @@ def test_it_wants_all_articles_where_no_topics_are_set_and_tells_none_of_the_pas
 def test_it_says_what_becomes_of_a_message_in_doubt(row, on_unknown):
     target = target_class(row.options["kind"])(**row.options, on_unknown=on_unknown)
 
-    assert Care(replay=target.replay, on_unknown=on_unknown) == target.care()
+    assert Care(replay=target.replay, looks=target.can_look, on_unknown=on_unknown) == target.care()
 
 
 @every_target

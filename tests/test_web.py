@@ -15,7 +15,7 @@ import httpx
 import pytest
 from lxml import etree
 
-from feeder import web
+from feeder import server, web
 from feeder.errors import SettingsError
 from feeder.feeds import publish
 from feeder.models import Document, Site
@@ -49,7 +49,7 @@ class Shop:
     @contextmanager
     def open(self):
         """A client that says nothing of encodings."""
-        listener = web.listen("127.0.0.1", 0)
+        listener = server.listen("127.0.0.1", 0)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         started, loops = threading.Event(), []
 
@@ -57,7 +57,7 @@ class Shop:
             stop = asyncio.Event()
             loops.append((asyncio.get_running_loop(), stop))
             started.set()
-            await web.serve(web.application(self.store, self.site, lambda: self.time), listener, stop)
+            await server.serve(web.application(self.store, self.site, lambda: self.time), listener, stop)
 
         thread = threading.Thread(target=asyncio.run, args=(serve(),))
         thread.start()
@@ -402,7 +402,7 @@ def test_a_port_in_use_is_named_with_the_way_out():
         with pytest.raises(
             SettingsError, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use.*FEEDER_PORT"
         ):
-            web.listen("127.0.0.1", port)
+            server.listen("127.0.0.1", port)
 
 
 # --- the search, and the public folder ----------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def test_a_hubs_deliveries_are_listed_by_what_they_tell_of(house):
     assert {(each["title"], each["url"]) for each in found} == {
         (f"feeds/{name}.{kind}", f"{BASE}/{name}.{kind}") for name in ("all", "ai") for kind in ("rss", "atom", "json")
     }
-    told = inspection.status(house.store, websub.hubs(house.site), house.time)["targets"][NAME]
+    told = inspection.status(house.store, {NAME: websub.Hub(url=HUB)}, house.time)["targets"][NAME]
     assert (told["kind"], told["deliveries"]["pending"]) == ("websub", 6)
 
 
@@ -171,16 +171,17 @@ def test_what_a_hub_answers_is_understood(status, kind):
 def test_a_hub_that_is_down_is_told_again_later(house):
     with fakes.serving(fakes.Hub()) as hub:
         house.site = replace(SITE, hubs=(hub.url + hub.path,))
-        (name,) = websub.hubs(house.site)
+        (name,) = websub.names(house.site)
+        told = websub.Hub(url=hub.url + hub.path, **fakes.LOOPBACK)
         house.write("one")
         house.run()
         post = Post(house.store, time=house.time + timedelta(seconds=2), site=house.site)
         hub.next_answers = [fakes.Answer(status=503)]
-        tally = post.drain(name, websub.hubs(house.site)[name])
+        tally = post.drain(name, told)
         assert (tally.delivered, tally.retried) == (5, 1)
 
         post.time += timedelta(seconds=30)
-        assert post.drain(name, websub.hubs(house.site)[name]).delivered == 1
+        assert post.drain(name, told).delivered == 1
         assert sorted(hub.ledger.taken) == sorted(
             f"{BASE}/{n}.{e}" for n in ("all", "ai") for e in ("rss", "atom", "json")
         )
@@ -199,7 +200,7 @@ def test_a_worker_tells_its_hub_when_the_document_is_out(tmp_path):
     hub = Reading()
     hub.seen = []
     with fakes.serving(hub):
-        house = worker.House(tmp_path, f'[websub]\nhubs = ["{hub.url}{hub.path}"]\n')
+        house = worker.House(tmp_path, f'[websub]\nhubs = ["{hub.url}{hub.path}"]\n{fakes.LOOPBACK_TOML}')
         done = house.feeder("once")
         assert (done.returncode, len(hub.ledger.taken)) == (0, 12)
         with house.worker() as running:

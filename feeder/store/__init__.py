@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from feeder.store import tables
 
 SCHEMA = "0002"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
+BACKUP_OF = "backup_of"  # when a store was copied: what was sent since then it does not know
 _BUSY_SECONDS = 30  # how long one writer waits for another
 
 
@@ -96,6 +98,37 @@ def copied_store(url: str) -> Store:
             f"{path}: cannot be used as a database: {getattr(error, 'orig', error)} (setting: database_url)"
         ) from error
     return Store(engine)
+
+
+def backup(url: str, path: Path, now: datetime) -> None:
+    """Copy the store at `url` into a new file at `path`, whole, while others write (SQLite's online backup).
+
+    StoreError when there is no store, or the file is there or cannot be written.
+    """
+    there = Path(sa.make_url(url).database or "")
+    if not there.is_file():
+        raise StoreError(f"{there}: there is no database yet (setting: database_url)")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.touch(exist_ok=False)
+        part.unlink(missing_ok=True)
+        with (
+            closing(sqlite3.connect(f"{there.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(part)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (BACKUP_OF, now.isoformat()))
+            copy.commit()
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
+        part.chmod(0o600)
+        part.replace(path)
+    except FileExistsError as error:
+        raise StoreError(f"{path}: is there already; name another file") from error
+    except (sqlite3.Error, OSError) as error:
+        for each in (part, path):
+            with suppress(OSError):
+                each.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written: {error}") from error
 
 
 def _engine(url: str) -> sa.Engine:

@@ -309,6 +309,12 @@ def search(connection: sa.Connection, words: Collection[str], limit: int, now: d
     return [from_text(text) for text in connection.execute(query).scalars()]
 
 
+def articles_of(connection: sa.Connection, ids: Collection[str]) -> dict[str, Article]:
+    """The articles with these ids, live or not."""
+    query = sa.select(articles.c.id, articles.c.record)
+    return {row.id: from_text(row.record) for row in among(connection, query, articles.c.id, ids)}
+
+
 def article(connection: sa.Connection, article_id: str) -> Article | None:
     """The article with this id, live or not."""
     text = connection.execute(sa.select(articles.c.record).where(articles.c.id == article_id)).scalar()

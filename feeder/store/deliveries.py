@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from feeder.models import Adoption, Delivery, State
+from feeder.store.keys import among
 from feeder.store.tables import articles, deliveries, targets
 
 _FIELDS = [field.name for field in fields(Delivery)]
@@ -32,9 +33,9 @@ def switch(connection: sa.Connection, name: str, off: str) -> None:
     connection.execute(sa.update(targets).where(targets.c.name == name).values(off=off))
 
 
-def is_off(connection: sa.Connection, name: str) -> bool:
-    """Whether a target is switched off."""
-    return bool(connection.execute(sa.select(targets.c.off).where(targets.c.name == name)).scalar())
+def off(connection: sa.Connection) -> set[str]:
+    """The targets that are switched off."""
+    return set(connection.execute(sa.select(targets.c.name).where(targets.c.off != "")).scalars())
 
 
 def add(connection: sa.Connection, planned: Sequence[Delivery]) -> int:
@@ -49,33 +50,50 @@ def add(connection: sa.Connection, planned: Sequence[Delivery]) -> int:
     return len(new)
 
 
-def next_pending(connection: sa.Connection, target: str, now: datetime) -> Delivery | None:
-    """The delivery that a target is told next: of those due at `now`, the one whose article was published first."""
-    query = (
-        _select()
+def due(connection: sa.Connection, now: datetime, each: int) -> list[tuple[str, str]]:
+    """What is due at `now`: targets and ids, at most `each` of one target; those whose articles were published first, first."""
+    place = sa.func.row_number().over(partition_by=deliveries.c.target, order_by=_IN_ORDER)
+    waiting = (
+        sa.select(deliveries.c.target, deliveries.c.id, deliveries.c.published, place.label("place"))
         .outerjoin(articles, articles.c.id == deliveries.c.subject)
-        .where(*_waiting(target), deliveries.c.next_at <= now)
-        .order_by(deliveries.c.published, deliveries.c.id)
-        .limit(1)
+        .where(*_waiting(), deliveries.c.next_at <= now)
+        .subquery()
     )
-    return _one(connection, query)
+    query = sa.select(waiting.c.target, waiting.c.id).where(waiting.c.place <= each)
+    return [(row.target, row.id) for row in connection.execute(query.order_by(waiting.c.published, waiting.c.id))]
 
 
-def next_due(connection: sa.Connection, target: str) -> datetime | None:
-    """When a target has something to be told next."""
+def next_due(connection: sa.Connection, now: datetime) -> datetime | None:
+    """When something will be due next, after `now`."""
     query = (
         sa.select(sa.func.min(deliveries.c.next_at, type_=deliveries.c.next_at.type))
         .outerjoin(articles, articles.c.id == deliveries.c.subject)
-        .where(*_waiting(target))
+        .where(*_waiting(), deliveries.c.next_at > now)
     )
-    due: datetime | None = connection.execute(query).scalar()
-    return due
+    found: datetime | None = connection.execute(query).scalar()
+    return found
 
 
-def _waiting(target: str) -> tuple[sa.ColumnElement[bool], ...]:
-    """What waits for `target`; an article whose file was deleted waits until it is back."""
-    there = sa.or_(articles.c.id.is_(None), articles.c.live)
-    return (deliveries.c.target == target, deliveries.c.state == State.PENDING, there)
+_IN_ORDER = (deliveries.c.published, deliveries.c.id)
+
+
+def _waiting() -> tuple[sa.ColumnElement[bool], ...]:
+    """What waits to be sent; an article whose file was deleted waits until it is back."""
+    return (deliveries.c.state == State.PENDING, sa.or_(articles.c.id.is_(None), articles.c.live))
+
+
+def pending(connection: sa.Connection, ids: Collection[str], now: datetime) -> list[Delivery]:
+    """Those of the deliveries with these ids that are pending and due still."""
+    query = _select().where(deliveries.c.state == State.PENDING, deliveries.c.next_at <= now)
+    return _read(among(connection, query, deliveries.c.id, ids))
+
+
+def sent_since(connection: sa.Connection, moment: datetime) -> list[tuple[str, datetime]]:
+    """The targets that something was sent to after `moment`, each time with when; the first, first."""
+    query = sa.select(deliveries.c.target, deliveries.c.next_at).where(
+        deliveries.c.state != State.PENDING, deliveries.c.attempts > 0, deliveries.c.next_at > moment
+    )
+    return [(row.target, row.next_at) for row in connection.execute(query.order_by(deliveries.c.next_at))]
 
 
 def waiting_about(connection: sa.Connection, prefix: str, target: str) -> datetime | None:
@@ -103,9 +121,25 @@ def _about(prefix: str, target: str) -> tuple[sa.ColumnElement[bool], ...]:
     return (deliveries.c.subject >= prefix, deliveries.c.subject < end, deliveries.c.target == target)
 
 
+def hold_pending(connection: sa.Connection, reason: str) -> int:
+    """Hold all that waits to be sent, or is being sent, to targets for a person; how many there were."""
+    waits = deliveries.c.state.in_([State.PENDING, State.SENDING])
+    of_articles = sa.exists().where(articles.c.id == deliveries.c.subject)
+    values = {"state": State.UNKNOWN.value, "last_error": reason}
+    return connection.execute(sa.update(deliveries).where(waits, of_articles).values(values)).rowcount
+
+
 def save(connection: sa.Connection, delivery: Delivery) -> None:
     """Write how a delivery stands now."""
     connection.execute(sa.update(deliveries).where(deliveries.c.id == delivery.id).values(_values(delivery)))
+
+
+def save_all(connection: sa.Connection, changed: Sequence[Delivery]) -> None:
+    """Write how deliveries stand now."""
+    if changed:
+        columns: dict[str, Any] = {name: sa.bindparam(name) for name in _FIELDS if name != "id"}
+        statement = sa.update(deliveries).where(deliveries.c.id == sa.bindparam("key")).values(columns)
+        connection.execute(statement, [{"key": each.id, **_values(each)} for each in changed])
 
 
 def get(connection: sa.Connection, prefix: str) -> list[Delivery]:
@@ -145,10 +179,9 @@ def _values(delivery: Delivery) -> dict[str, Any]:
     return {name: getattr(delivery, name) for name in _FIELDS}
 
 
-def _one(connection: sa.Connection, query: sa.Select[Any]) -> Delivery | None:
-    return next(iter(_all(connection, query)), None)
-
-
 def _all(connection: sa.Connection, query: sa.Select[Any]) -> list[Delivery]:
-    rows = connection.execute(query).mappings()
-    return [Delivery(**{**row, "state": State(row["state"])}) for row in rows]
+    return _read(connection.execute(query))
+
+
+def _read(rows: Iterable[Any]) -> list[Delivery]:
+    return [Delivery(**{**row._mapping, "state": State(row.state)}) for row in rows]  # noqa: SLF001 - its public name

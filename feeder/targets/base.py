@@ -15,16 +15,29 @@ from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from feeder import text
+from feeder.addresses import Network, networks
 from feeder.models import Headline, Outcome, Rules
 from feeder.outbox import Care
+from feeder.pacing import Rate
 from feeder.selection import PLAIN_FEEDS, Feeds
 
 Steps = Generator[httpx.Request, httpx.Response, Outcome]
+Looking = Generator[httpx.Request, httpx.Response, Outcome | None]
 
 _RATE_LIMITED_WAIT = timedelta(seconds=60)  # after a 429 that names no time
+_A_UNIX_TIME = timedelta(days=10 * 365)  # no service asks for such a wait
 _FOREVER = 1e9  # seconds, about thirty years: as much as a date can be added to
 _REASON_LENGTH = 300
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 503})
@@ -54,6 +67,17 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _checked_networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    networks(value)
+    return value
+
+
+def checked_rate(value: str) -> str:
+    """`value`, if it is a rate."""
+    Rate.read(value)
+    return value
+
+
 Labels = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Hashtags = Annotated[bool | tuple[str, ...], BeforeValidator(_split)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
@@ -70,6 +94,9 @@ class Endpoint(BaseModel):
     replay: ClassVar[timedelta | None] = None
     """How long the service knows a message again by its idempotency key; None: not at all."""
 
+    looks: ClassVar[bool] = False
+    """Whether `look` can tell if a message arrived."""
+
     shows_itself: ClassVar[bool] = False
     """Whether a delivery is seen where the log is read, so that the log need not tell it again."""
 
@@ -78,6 +105,22 @@ class Endpoint(BaseModel):
         "hold", description="What becomes of a message that may have arrived: held for a person, or sent once more."
     )
 
+    allow: Annotated[Labels, AfterValidator(_checked_networks)] = Field(
+        (), description="Addresses and networks it may be reached at that are not of the internet: 10.0.0.0/8."
+    )
+    allow_http: bool = Field(False, description="Whether it may be told without encryption.")
+    rate: Annotated[str, AfterValidator(checked_rate)] = Field(
+        "", description="At most so many messages in a time: 1/s, 20/min, 300/3h."
+    )
+
+    @field_validator("url", "api", mode="after", check_fields=False)
+    @classmethod
+    def _is_encrypted(cls, value: Any, info: ValidationInfo) -> Any:
+        written = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        if urlsplit(written).scheme == "http" and not info.data.get("allow_http"):
+            raise ValueError("is http, so that anyone on the way can read it; use https, or set allow_http = true")
+        return value
+
     def deliver(self, told: Any, key: str, /) -> Steps:
         """Tell it: yield each request, get its response, return the Outcome.
 
@@ -85,12 +128,30 @@ class Endpoint(BaseModel):
         """
         raise NotImplementedError  # pragma: no cover - every kind has its own
 
+    def look(self, told: Any, key: str, since: datetime, /) -> Looking:
+        """Find a message that may have arrived after `since`: yield each request, get its response.
+
+        Return a delivered Outcome when it is there, None when it is not, a rejected one when it can never be told, and a
+        retry or unknown one when it cannot be told now.
+        """
+        raise NotImplementedError  # pragma: no cover - for those that say `looks`
+
     def sign(self, request: httpx.Request, now: datetime) -> None:
         """Add to `request` what proves who sends it, just before it leaves at `now`."""
 
     def care(self) -> Care:
         """What is done when nobody knows whether a message arrived."""
-        return Care(replay=self.replay, on_unknown=self.on_unknown)
+        return Care(replay=self.replay, looks=self.can_look, on_unknown=self.on_unknown)
+
+    @property
+    def can_look(self) -> bool:
+        """Whether this one, with its options, can tell if a message arrived."""
+        return self.looks
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """What `allow` names."""
+        return networks(self.allow)
 
     def secrets(self) -> list[str]:
         """What must never be shown of it."""
@@ -107,6 +168,10 @@ class Target(Endpoint):
         0, ge=0, description="How many of the articles that are there already it is told when it is new."
     )
     hashtags: Hashtags = Field(False, description="true: the topics' own; or a list of its own.")
+    max_per_pass: int = Field(
+        100, ge=0, description="Of more new articles at once the newest so many are told, the others held; 0: no limit."
+    )
+    max_age: float = Field(0, ge=0, le=36_500, description="Days; older articles are never told; 0: no limit.")
 
     def deliver(self, headline: Headline, key: str, /) -> Steps:
         """Tell a headline."""
@@ -120,6 +185,8 @@ class Target(Endpoint):
             related=self.related,
             backfill=self.backfill,
             hashtags=self.hashtags,
+            max_per_pass=self.max_per_pass,
+            max_age=timedelta(days=self.max_age) if self.max_age else None,
         )
 
 
@@ -154,15 +221,52 @@ def answer_of(response: httpx.Response) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def not_before(response: httpx.Response) -> timedelta | datetime | None:
-    """When the service wants to be asked again: its Retry-After (seconds or a date), or a minute after a bare 429."""
-    asked = response.headers.get("retry-after", "").strip()
+def list_of(response: httpx.Response) -> list[dict[str, Any]]:
+    """The JSON objects in a response that is a list; empty when it is none."""
     try:
-        return waiting(float(asked))
+        answer = response.json()
     except ValueError:
-        pass
-    bare = _RATE_LIMITED_WAIT if response.status_code == 429 else None
-    return moment(parsedate_to_datetime, asked) or bare
+        return []
+    return [each for each in answer if isinstance(each, dict)] if isinstance(answer, list) else []
+
+
+def not_before(response: httpx.Response) -> timedelta | datetime | None:
+    """When the service wants to be asked again; a minute after a 429 that does not say.
+
+    Services say it in Retry-After (seconds or a date), in the body (`retry_after` in seconds, `retry_after_ms`, and so
+    below `parameters`), or in the time at which their rate limit ends. Of several the longest counts.
+    """
+    headers, answer = response.headers, answer_of(response)
+    parameters = answer.get("parameters")
+    bodies = [answer, parameters if isinstance(parameters, dict) else {}]
+    asked = [headers.get("retry-after")] + [
+        body.get(name) for body in bodies for name in ("retry_after", "retry-after")
+    ]
+    waits = [_seconds(each) for each in asked] + [_seconds(body.get("retry_after_ms"), 1000) for body in bodies]
+    if found := [each for each in waits if each is not None]:
+        return max(found)
+    if (date := moment(parsedate_to_datetime, headers.get("retry-after", ""))) is not None:
+        return date
+    return _end_of_limit(headers) if response.status_code == 429 else None
+
+
+def _end_of_limit(headers: httpx.Headers) -> timedelta | datetime:
+    """When a rate limit ends: a time, a Unix time, or so many seconds; a minute where no header says."""
+    for name in ("x-ratelimit-reset-after", "ratelimit-reset", "x-ratelimit-reset"):
+        written = headers.get(name, "")
+        if (wait := _seconds(written)) is not None:
+            return datetime.fromtimestamp(wait.total_seconds(), UTC) if wait > _A_UNIX_TIME else wait
+        if (end := moment(datetime.fromisoformat, written)) is not None:
+            return end
+    return _RATE_LIMITED_WAIT
+
+
+def _seconds(written: Any, unit: float = 1) -> timedelta | None:
+    """A wait of so many seconds, or other units of which `unit` make one; None where it is no number."""
+    try:
+        return waiting(float(written) / unit)
+    except (TypeError, ValueError):
+        return None
 
 
 def moment(read: Callable[[str], datetime], written: str) -> datetime | None:
@@ -176,4 +280,6 @@ def moment(read: Callable[[str], datetime], written: str) -> datetime | None:
 
 def waiting(seconds: float) -> timedelta:
     """A wait that a service asked for; none where the number is none."""
-    return timedelta(seconds=min(seconds, _FOREVER)) if seconds > 0 else timedelta()
+    return (
+        timedelta(seconds=min(seconds, _FOREVER)) if seconds > 0 else timedelta()
+    )  # and not if it is no number at all

@@ -7,21 +7,38 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import ClassVar, Literal
+from html import unescape
+from typing import Annotated, ClassVar, Literal
 
 import httpx
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from feeder import text
 from feeder.models import Headline, Outcome, RelatedLink
-from feeder.targets.base import Hashtags, Secret, SecretUrl, Steps, Target, answer_of, moment, outcome_of, said
+from feeder.targets.base import (
+    Hashtags,
+    Looking,
+    Secret,
+    SecretUrl,
+    Steps,
+    Target,
+    answer_of,
+    checked_rate,
+    list_of,
+    moment,
+    outcome_of,
+    said,
+)
 
 _URL = re.compile(r"https?://[!-~]+")  # what is not ASCII ends a link
 _COUNTED_SHORT = re.compile(
     r"https?://[^/?#\s]+\.([a-z]{2,}|xn--[a-z0-9-]+)(:\d+)?([/?#]|$)"
 )  # what an instance takes for one
+_TAG = re.compile(r"<[^>]*>")
 _MENTION = re.compile(r"@(?=\w)")
 _TITLE = 80  # characters of a title that no link, however long, takes away
+_PAGES = 5  # of 40 statuses that are looked through
+_CLOCKS_DIFFER = timedelta(minutes=5)
 _LABEL = 120  # characters of a related title
 
 
@@ -29,10 +46,15 @@ class Mastodon(Target):
     """An account on an instance. The server makes the preview card from the link."""
 
     replay: ClassVar[timedelta | None] = timedelta(hours=1)
+    looks: ClassVar[bool] = True
 
     kind: Literal["mastodon"]
     url: SecretUrl = Field(description="The instance: https://mastodon.example")
-    token: Secret = Field(description="An access token with the scope write:statuses. Secret.")
+    token: Secret = Field(
+        description="An access token with the scope write:statuses; with read:accounts and read:statuses too, what is "
+        "in doubt for more than an hour is looked for. Secret."
+    )
+    rate: Annotated[str, AfterValidator(checked_rate)] = Field("300/3h", description="An instance takes no more.")
     visibility: Literal["public", "unlisted", "private", "direct"] = Field("public", description="Who sees the status.")
     max_characters: int = Field(500, ge=100, description="How many characters the instance takes in a status.")
     url_characters: int = Field(23, ge=1, description="How many of them the instance counts for a link, long or short.")
@@ -47,16 +69,39 @@ class Mastodon(Target):
         response = yield httpx.Request("POST", address, json=body, headers={"Idempotency-Key": key})
         return _outcome(response)
 
+    def look(self, headline: Headline, key: str, since: datetime) -> Looking:
+        """The account's statuses since then, by how they begin: the title and the link, which no other status has."""
+        response = yield self._get("accounts/verify_credentials")
+        account = str(answer_of(response).get("id", ""))
+        if not response.is_success or not account:
+            return _not_seen(response)
+        beginning, last = _squeezed(self._head(headline)), ""
+        for _ in range(_PAGES):
+            response = yield self._get(f"accounts/{account}/statuses?limit=40&exclude_reblogs=true{last}")
+            statuses = list_of(response)
+            if not response.is_success:
+                return _not_seen(response)
+            for status in statuses:
+                if _squeezed(unescape(_TAG.sub("", str(status.get("content", ""))))).startswith(beginning):
+                    return Outcome(kind="delivered", remote_id=str(status.get("id", "")))
+                written = moment(datetime.fromisoformat, str(status.get("created_at", "")))
+                if written is not None and written < since - _CLOCKS_DIFFER:
+                    return None
+            if not statuses:
+                return None
+            last = f"&max_id={statuses[-1].get('id', '')}"
+        return Outcome(kind="rejected", reason="too many statuses since then to look through")
+
+    def _get(self, path: str) -> httpx.Request:
+        return httpx.Request("GET", f"{self.url.get_secret_value().rstrip('/')}/api/v1/{path}")
+
     def sign(self, request: httpx.Request, now: datetime) -> None:
         """The account's token."""
         request.headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
 
     def status(self, headline: Headline) -> str:
         """The text: title, link, as many related links as fit whole, and the hashtags."""
-        article = headline.article
-        tags = self._hashtags(headline.hashtags)
-        room = self.max_characters - self.count(f"\n\n{article.url}") - self.count(tags)
-        head = f"{self._shortened(article.title, max(room, _TITLE))}\n\n{article.url}"
+        tags, head = self._hashtags(headline.hashtags), self._head(headline)
         related = ""
         for item in headline.related:
             longer = f"{related or chr(10) * 2 + 'Related:'}\n• {self._label(item)}\n{item.url}"
@@ -64,6 +109,12 @@ class Mastodon(Target):
                 break
             related = longer
         return head + related + tags
+
+    def _head(self, headline: Headline) -> str:
+        """What a status begins with."""
+        url, tags = headline.article.url, self._hashtags(headline.hashtags)
+        room = self.max_characters - self.count(f"\n\n{url}") - self.count(tags)
+        return f"{self._shortened(headline.article.title, max(room, _TITLE))}\n\n{url}"
 
     def count(self, status: str) -> int:
         """The characters of `status` as an instance counts them: graphemes, each link as `url_characters`."""
@@ -101,14 +152,22 @@ def inert(plain: str) -> str:
     return _MENTION.sub("@\u200b", plain)
 
 
+def _squeezed(plain: str) -> str:
+    """`plain` without spaces, which an instance's HTML does not keep."""
+    return "".join(plain.replace("\u200b", "").split())
+
+
+def _not_seen(response: httpx.Response) -> Outcome:
+    """Why the account's statuses could not be looked at; a token without the scopes for that never can."""
+    answer = answer_of(response)
+    reason = said(response, f"cannot look whether it is there: {answer.get('error', '')}")
+    return Outcome(kind="rejected" if response.status_code in (401, 403, 404) else "retry", reason=reason)
+
+
 def _outcome(response: httpx.Response) -> Outcome:
     answer = answer_of(response)
     if response.status_code in (401, 403):
         return Outcome(kind="gone", reason=said(response, str(answer.get("error", ""))))
-    if response.status_code == 429:
-        # Mastodon says when its rate limit ends as an ISO 8601 time, and sends no Retry-After.
-        reset = moment(datetime.fromisoformat, response.headers.get("x-ratelimit-reset", ""))
-        return outcome_of(response, **({"not_before": reset} if reset else {}))
     if response.is_success and "id" not in answer:
         return Outcome(kind="unknown", reason=said(response, "an answer that is no status"))
     return outcome_of(response, **({"remote_id": str(answer["id"])} if response.is_success else {}))

@@ -10,20 +10,34 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import httpx
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from feeder import text
 from feeder.models import Article, Headline, Outcome, RelatedLink
-from feeder.targets.base import Secret, SecretUrl, Steps, Target, answer_of, not_before, outcome_of, said
+from feeder.targets.base import (
+    Looking,
+    Secret,
+    SecretUrl,
+    Steps,
+    Target,
+    answer_of,
+    checked_rate,
+    not_before,
+    outcome_of,
+    said,
+)
 
 API = "https://slack.com/api/chat.postMessage"
 
 _SECTION = 3000  # characters of a section's text, counted after escaping
 _ALT_TEXT = 2000
 _IMAGE_URL = 3000
+_EVENT = "feeder_headline"  # of the metadata that a bot's messages carry
+_PAGES = 5  # of 200 messages that are looked through
+_CLOCKS_DIFFER = 300.0  # seconds
 _TITLE = 300  # and what is bearable of each
 _NAME = 100
 _CONTEXT = 1000
@@ -57,12 +71,19 @@ class Slack(Target):
             raise ValueError("needs channel (C…) beside token")
         return self
 
+    rate: Annotated[str, AfterValidator(checked_rate)] = Field("10/10s", description="A channel takes no more.")
+
+    @property
+    def can_look(self) -> bool:
+        """A bot can read what it wrote; an incoming webhook cannot."""
+        return self.token is not None
+
     def deliver(self, headline: Headline, key: str) -> Steps:
         """One message; once more without its image if Slack refuses it for that."""
-        response = yield self._request(headline, image=True)
+        response = yield self._request(headline, key, image=True)
         outcome = self._outcome(response)
         if outcome.kind == "rejected" and headline.article.images and _BAD_IMAGE.search(outcome.reason):
-            response = yield self._request(headline, image=False)
+            response = yield self._request(headline, key, image=False)
             outcome = self._outcome(response)
         return outcome
 
@@ -71,11 +92,33 @@ class Slack(Target):
         if self.token is not None:
             request.headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
 
-    def _request(self, headline: Headline, *, image: bool) -> httpx.Request:
+    def look(self, headline: Headline, key: str, since: datetime) -> Looking:
+        """The channel's messages since then, by the metadata of ours; the bot needs the scope channels:history."""
+        api = self.api.get_secret_value().rsplit("/", 1)[0] + "/conversations.history"
+        cursor = ""
+        for _ in range(_PAGES):
+            asked = {"channel": self.channel, "oldest": f"{since.timestamp() - _CLOCKS_DIFFER:.6f}", "limit": "200"}
+            form = {**asked, "include_all_metadata": "true", **({"cursor": cursor} if cursor else {})}
+            response = yield httpx.Request("POST", api, data=form)
+            answer = answer_of(response)
+            if not response.is_success or answer.get("ok") is not True:
+                return _not_seen(response, str(answer.get("error", "")))
+            for each in answer.get("messages") or []:
+                if _metadata_of(each) == key:
+                    return Outcome(kind="delivered", remote_id=str(each.get("ts", "")))
+            cursor = str((answer.get("response_metadata") or {}).get("next_cursor", ""))
+            if not cursor:
+                return None
+        return Outcome(kind="rejected", reason="too many messages since then to look through")
+
+    def _request(self, headline: Headline, key: str, *, image: bool) -> httpx.Request:
         body = message(headline, image=image)
         if self.url is not None:
             return httpx.Request("POST", self.url.get_secret_value(), json=body)
-        return httpx.Request("POST", self.api.get_secret_value(), json={"channel": self.channel, **body})
+        metadata = {"event_type": _EVENT, "event_payload": {"delivery": key}}
+        return httpx.Request(
+            "POST", self.api.get_secret_value(), json={"channel": self.channel, **body, "metadata": metadata}
+        )
 
     def _outcome(self, response: httpx.Response) -> Outcome:
         """Slack says what was wrong in a word: the body of a webhook's answer, `error` in the Web API's, with status 200."""
@@ -101,6 +144,23 @@ class Slack(Target):
         if self.url is None and word:
             return Outcome(kind="rejected", reason=reason)
         return Outcome(kind="unknown", reason=f"{reason}: not an answer of Slack's")
+
+
+def _not_seen(response: httpx.Response, word: str) -> Outcome:
+    """Why the channel could not be looked at; a bot without the scope for that never can."""
+    reason = said(response, f"cannot look whether it is there: {word}")
+    if response.status_code == 429 or word in _RETRY or response.status_code >= 500:
+        return Outcome(kind="retry", reason=reason, not_before=not_before(response))
+    return Outcome(kind="rejected", reason=reason)
+
+
+def _metadata_of(message: Any) -> str:
+    """The delivery that a message of ours names."""
+    try:
+        found = message["metadata"]
+        return str(found["event_payload"]["delivery"]) if found["event_type"] == _EVENT else ""
+    except (KeyError, TypeError):
+        return ""
 
 
 def message(headline: Headline, *, image: bool) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from feeder.models import Outcome
+from feeder.pacing import FAILURES, PROBE_AFTER, Breaker, Rate
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(*seconds: float) -> list[datetime]:
+    return [NOW + timedelta(seconds=each) for each in seconds]
+
+
+@pytest.mark.parametrize(
+    ("written", "number", "seconds"),
+    [("1/s", 1, 1), ("10/10s", 10, 10), ("20/min", 20, 60), ("300/5min", 300, 300), ("300/3h", 300, 10_800)],
+)
+def test_a_rate_is_read(written, number, seconds):
+    assert Rate.read(written) == Rate(number=number, period=timedelta(seconds=seconds))
+
+
+def test_no_rate_is_none():
+    assert Rate.read("") is None
+
+
+@pytest.mark.parametrize("written", ["fast", "1", "1/", "/s", "0/s", "1/0s", "1/day", "-1/s", "1 / s", "1.5/s"])
+def test_what_is_no_rate_is_refused(written):
+    with pytest.raises(ValueError, match="is no rate: a number, a slash and a time, like 1/s, 20/min or 300/3h"):
+        Rate.read(written)
+
+
+@pytest.mark.parametrize(
+    ("sent", "due"),
+    [([], 0), ([-1], 0), ([-1, -0.5], 9), ([-11, -5], 0), ([-9, -8, -7], 2), ([-100, -10], 0), ([-9.5, -9], 0.5)],
+)
+def test_a_message_waits_until_it_fits_into_the_rate(sent, due):
+    assert Rate(number=2, period=timedelta(seconds=10)).next_at(at(*sent), NOW) == NOW + timedelta(seconds=due)
+
+
+def after(*kinds: str) -> Breaker:
+    breaker = Breaker()
+    for kind in kinds:
+        breaker = breaker.after(Outcome(kind=kind), NOW)
+    return breaker
+
+
+@pytest.mark.parametrize("kind", ["retry", "unknown"])
+def test_a_breaker_opens_after_so_many_failures_in_a_row(kind):
+    assert after(*[kind] * (FAILURES - 1)).open_until is None
+    assert after(*[kind] * FAILURES).open_until == NOW + PROBE_AFTER
+    assert after(*[kind] * (FAILURES + 1)).open_until == NOW + PROBE_AFTER
+
+
+@pytest.mark.parametrize("kind", ["delivered", "rejected", "gone"])
+def test_an_answer_closes_it_and_counts_from_the_beginning(kind):
+    assert after(*["retry"] * FAILURES, kind) == Breaker()
+    assert after(*["retry"] * (FAILURES - 1), kind, "retry") == Breaker(failures=1)
