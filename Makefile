@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-system check bench format lock clean
+.PHONY: run test test-system check bench chaos audit format lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run.stamp  ## the worker with its web server, on the seeds
@@ -26,6 +26,12 @@ check: $(VENV)/dev.stamp  ## lint, format, types, import contracts
 bench: $(VENV)/dev.stamp  ## the benchmarks, printed as a table
 	$(BIN)/python -m tests.benchmarks
 
+chaos: $(VENV)/chaos.stamp  ## faults in numbers: half an hour of kill -9, dead targets, traffic and fuzzing
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+audit: $(VENV)/dev.stamp  ## known vulnerabilities of what is pinned; asks an advisory service on the internet
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.txt
+
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -33,6 +39,7 @@ format: $(VENV)/dev.stamp
 lock:  ## resolve the dependencies again (needs uv on the PATH); review the difference before you commit it
 	$(LOCK) --upgrade --group build -o requirements.txt pyproject.toml
 	$(LOCK) --group build --group dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(LOCK) --group build --group dev --group chaos -c requirements-dev.txt -o requirements-chaos.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -51,3 +58,7 @@ $(VENV)/dev.stamp: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --require-hashes --no-deps -r requirements-dev.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/chaos.stamp: requirements-chaos.txt pyproject.toml | $(VENV)/dev.stamp
+	$(PIP) install --require-hashes --no-deps -r requirements-chaos.txt
+	@touch $@
