@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import base64
+import io
+import json
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feeder import logs
 from feeder.redact import HIDDEN, redact
 
 SECRETS = st.text("sk-TOKN0123456789/:.", min_size=8, max_size=20)
@@ -47,3 +55,69 @@ def test_no_secret_is_left_whatever_stands_around_it(before, secrets, after):
     shown = redact(f"{before}{' '.join(secrets)}{after}", secrets)
 
     assert [] == [secret for secret in secrets if secret in shown]
+
+
+TOKEN = "xoxb-12/34+secret token=é"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        TOKEN,
+        quote(TOKEN),
+        quote(TOKEN, safe=""),
+        quote_plus(TOKEN),
+        json.dumps(TOKEN)[1:-1],
+        base64.b64encode(TOKEN.encode()).decode().rstrip("=")[:-1],
+        base64.urlsafe_b64encode(TOKEN.encode()).decode().rstrip("=")[:-1],
+    ],
+)
+def test_a_secret_is_hidden_in_the_forms_that_programs_give_it(form):
+    shown = redact(f"failed: <{form}>!", [TOKEN])
+
+    assert shown.startswith(f"failed: <{HIDDEN}")
+    assert "secret" not in shown.replace(HIDDEN, "")
+
+
+@given(before=st.binary(max_size=8), after=st.binary(max_size=8))
+def test_a_secret_is_hidden_wherever_in_a_base64_text_it_stands(before, after):
+    encoded = base64.b64encode(before + TOKEN.encode() + after).decode()
+    left = redact(encoded, [TOKEN]).replace(HIDDEN, "")
+
+    assert len(left) <= len(base64.b64encode(before + after)) + 8
+
+
+HOOK = "https://hooks.slack.com/services/T0/B0/kept-quiet?key=also-quiet"
+
+
+@pytest.mark.parametrize(
+    "part", [HOOK, "/services/T0/B0/kept-quiet", "key=also-quiet", "/services/T0/B0/kept-quiet?key=also-quiet"]
+)
+def test_the_part_of_a_secret_address_that_opens_the_door_is_hidden_without_the_rest(part):
+    assert redact(f"GET {part} failed", [HOOK]) == f"GET {HIDDEN} failed"
+
+
+def test_the_host_of_a_secret_address_is_no_secret():
+    assert redact("cannot reach hooks.slack.com", [HOOK]) == "cannot reach hooks.slack.com"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_secret_reaches_the_log_in_a_field_a_list_an_object_or_a_traceback(log_format):
+    stream = io.StringIO()
+    logs.configure(log_format, stream, secrets=[TOKEN])
+
+    class Told:
+        def __str__(self) -> str:
+            return f"told {TOKEN}"
+
+    log = structlog.get_logger()
+    log.warning("an.event", plain=TOKEN, listed=[TOKEN], nested={"a": TOKEN}, thing=Told(), path=Path(TOKEN), number=3)
+    try:
+        raise ValueError(TOKEN)
+    except ValueError:
+        log.exception("failed")
+    logs.configure()
+
+    assert HIDDEN in stream.getvalue()
+    assert "secret token" not in stream.getvalue()
+    assert "an.event" in stream.getvalue()

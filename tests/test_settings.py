@@ -787,3 +787,53 @@ def test_what_is_wrong_with_a_feed_a_topic_or_a_hub_is_named_with_its_line(desk,
 
     assert (problem.where, problem.line) == ("config/feeder.toml", line)
     assert reason in problem.reason
+
+
+# --- the way out ------------------------------------------------------------------------------------------------------------
+
+
+SITE_TARGET = f'[targets.site]\nkind = "webhook"\nsecret = "{SIGNING}"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        (
+            f'{SITE_TARGET}url = "http://x.example/"\n',
+            4,
+            "is http, so that anyone on the way can read it; use https, or set",
+        ),
+        (f'{SITE_TARGET}url = "https://x.example/"\nallow = ["intranet"]\n', 5, "'intranet' is no address or network"),
+        (
+            f'{SITE_TARGET}url = "https://x.example/"\nallow = ["10.0.0.1/8"]\n',
+            5,
+            "'10.0.0.1/8' is no address or network",
+        ),
+        (f'{SITE_TARGET}url = "https://x.example/"\nrate = "fast"\n', 5, "is no rate: a number, a slash and a time"),
+        (f'{SITE_TARGET}url = "https://x.example/"\nmax_age = -1\n', 5, "should be greater than or equal to 0"),
+        ('[websub]\nhubs = ["http://hub.example/"]\n', 2, "is http, so that anyone on the way can read it"),
+        ('[websub]\nhubs = ["https://hub.example/"]\nallow = ["x"]\n', 3, "'x' is no address or network"),
+    ],
+)
+def test_a_way_out_that_is_open_or_unclear_is_named(desk, content, line, reason):
+    desk.config(content)
+
+    (problem,) = problems()
+
+    assert (problem.where, problem.line) == ("config/feeder.toml", line)
+    assert reason in problem.reason
+    assert SIGNING not in problem.reason
+
+
+def test_an_intranet_may_be_allowed(desk):
+    desk.config(f'{SITE_TARGET}url = "http://10.1.2.3/hook"\nallow = ["10.0.0.0/8", "fd00::/8"]\nallow_http = true\n')
+
+    assert [str(each) for each in load().targets["site"].networks] == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_the_way_out_may_be_set_in_the_environment(desk):
+    desk.config(f'{SITE_TARGET}url = "https://x.example/hook"\n')
+    desk.environment(TARGETS__SITE__ALLOW="10.0.0.0/8, 192.168.0.0/16", TARGETS__SITE__RATE="3/min")
+
+    target = load().targets["site"]
+    assert (target.allow, target.rate) == (("10.0.0.0/8", "192.168.0.0/16"), "3/min")

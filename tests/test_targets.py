@@ -498,3 +498,44 @@ def test_a_title_is_shown_as_it_is_written(row):
 )
 def test_a_time_to_wait_is_understood_or_left_out(asked, when):
     assert not_before(httpx.Response(503, headers={"retry-after": asked})) == when
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "wait"),
+    [
+        ({}, "", 60),
+        ({"retry-after": "120"}, "", 120),
+        ({"retry-after": "2.5"}, "", 2.5),
+        ({"retry-after": "0"}, "", 0),
+        ({}, '{"message": "You are being rate limited.", "retry_after": 64.57, "global": false}', 64.57),
+        ({"retry-after": "65"}, '{"retry_after": 64.57}', 65),
+        ({}, '{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 2000}', 2),
+        ({}, '{"ok": false, "parameters": {"retry_after": 35}}', 35),
+        ({}, '{"code": "RATE_LIMIT_HIT", "retry-after": 28.706807374954224}', 28.706807374954224),
+        ({"x-ratelimit-reset-after": "1.25"}, "", 1.25),
+        ({"ratelimit-reset": "300"}, "", 300),
+        ({"x-ratelimit-reset": "nonsense"}, '{"retry_after": "soon"}', 60),
+        ({}, "[1, 2]", 60),
+        ({}, '{"parameters": []}', 60),
+        ({"retry-after": "-5"}, "", 0),
+    ],
+)
+def test_a_429_waits_as_long_as_the_service_says_in_whatever_way_it_says_it(headers, body, wait):
+    assert not_before(httpx.Response(429, headers=headers, text=body)) == timedelta(seconds=wait)
+
+
+@pytest.mark.parametrize(
+    ("reset", "moment"),
+    [
+        ("2026-11-21T12:00:00.123456Z", datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)),
+        ("2026-11-21T12:00:00", datetime(2026, 11, 21, 12, tzinfo=UTC)),
+        ("1795262400", datetime(2026, 11, 21, 12, tzinfo=UTC)),
+    ],
+)
+def test_a_429_waits_until_the_rate_limit_ends(reset, moment):
+    assert not_before(httpx.Response(429, headers={"x-ratelimit-reset": reset})) == moment
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_the_end_of_a_rate_limit_is_of_no_matter_to_other_failures(status):
+    assert not_before(httpx.Response(status, headers={"x-ratelimit-reset": "2026-11-21T12:00:00Z"})) is None

@@ -37,7 +37,7 @@ Steps = Generator[httpx.Request, httpx.Response, Outcome]
 Looking = Generator[httpx.Request, httpx.Response, Outcome | None]
 
 _RATE_LIMITED_WAIT = timedelta(seconds=60)  # after a 429 that names no time
-_A_UNIX_TIME = timedelta(days=10 * 365)  # no service asks for such a wait
+_A_UNIX_TIME = 3e8  # seconds; no service asks for such a wait
 _FOREVER = 1e9  # seconds, about thirty years: as much as a date can be added to
 _REASON_LENGTH = 300
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 503})
@@ -255,10 +255,17 @@ def _end_of_limit(headers: httpx.Headers) -> timedelta | datetime:
     for name in ("x-ratelimit-reset-after", "ratelimit-reset", "x-ratelimit-reset"):
         written = headers.get(name, "")
         if (wait := _seconds(written)) is not None:
-            return datetime.fromtimestamp(wait.total_seconds(), UTC) if wait > _A_UNIX_TIME else wait
+            return moment(_unix_time, written) or wait
         if (end := moment(datetime.fromisoformat, written)) is not None:
             return end
     return _RATE_LIMITED_WAIT
+
+
+def _unix_time(written: str) -> datetime:
+    """The time that a number of seconds since 1970 stands for. ValueError when it is no such time but a wait."""
+    if (seconds := float(written)) < _A_UNIX_TIME:
+        raise ValueError
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _seconds(written: Any, unit: float = 1) -> timedelta | None:
