@@ -11,7 +11,6 @@ import typer
 from feeder import __version__, output
 from feeder.errors import FeederError, Problem, SettingsError, UsageError
 from feeder.models import State
-from feeder.selection import PLAIN_FEEDS
 
 if TYPE_CHECKING:
     from feeder.settings import Loaded
@@ -29,6 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # plain help, at once: what draws boxes takes longer to import than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 target_app = typer.Typer(no_args_is_help=True, help="Try a target, or switch it on again.")
@@ -82,6 +82,11 @@ def main() -> None:
     except Exception as error:  # the last line of defence
         if _Places.debug:
             raise
+        if type(error).__module__.startswith("sqlalchemy"):
+            reason = str(getattr(error, "orig", None) or error)
+            _fail(
+                f"the database cannot be used: {reason}; nothing was sent that it does not know of (setting: database_url)"
+            )
         _fail(
             f"something unforeseen: {type(error).__name__}: {error}; `feeder --debug …` shows where; please report it"
         )
@@ -159,6 +164,7 @@ def check(
     """Look at settings, articles and targets, and say everything that is wrong at once."""
     from feeder import app as house
     from feeder import inspection, settings
+    from feeder.selection import PLAIN_FEEDS
 
     problems: list[Problem] = []
     targets: dict[str, Target] = {}

@@ -192,6 +192,34 @@ def test_a_locked_database_holds_everything_up_and_loses_nothing(tmp_path, slack
     assert len(slack.ledger.taken) == 1
 
 
+def test_a_web_server_alone_says_whether_a_worker_works(tmp_path):
+    house = House(tmp_path)
+    with house.worker("serve", "--port", "0") as web:
+        assert ready(web, 503)["reason"] == "no worker has made a pass yet"
+        house.feeder("once")
+        assert ready(web, 200) == {"status": "ok"}
+        long_ago = json.dumps({"ended": "2020-01-01T00:00:00+00:00", "files": 0, "documents": 0})
+        with closing(sqlite3.connect(tmp_path / "var/feeder.db")) as store:
+            store.execute("UPDATE facts SET value = ? WHERE name = 'last_pass'", (long_ago,))
+            store.commit()
+        assert ready(web, 503)["reason"] == "the last pass ended at 2020-01-01T00:00:00+00:00; is a worker running?"
+
+
+@pytest.mark.parametrize("command", [["once"], ["status"], ["backup", "x.db"]])
+def test_a_database_that_breaks_under_a_command_is_told_in_a_line(tmp_path, command):
+    house = House(tmp_path)
+    house.feeder("once")
+    with closing(sqlite3.connect(tmp_path / "var/feeder.db")) as store:
+        store.execute("DROP TABLE facts")
+        store.execute("DROP TABLE files")
+
+    done = house.feeder(*command)
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "no such table" in done.stderr
+
+
 @pytest.mark.system
 def test_a_full_disk_sends_nothing_without_its_mark_and_heals_by_itself(tmp_path, slack):
     disk = tmp_path / "disk"
