@@ -155,7 +155,10 @@ def once(loaded: Loaded, console: Console, progress: Progress, passing: Callable
         house = replace(pipeline(loaded, store), gather=timedelta(0), passing=passing)  # nothing comes after this pass
         house.prepare()
         report = house.run(progress=progress)
-        return Once(report=report, tallies=asyncio.run(_drain(loaded, store, console, passing)))
+        tallies = asyncio.run(_drain(loaded, store, console, passing))
+        while house.catch_up():
+            continue
+        return Once(report=report, tallies=tallies)
 
 
 async def _drain(loaded: Loaded, store: Store, console: Console, passing: Callable[[str], None]) -> dict[str, Tally]:

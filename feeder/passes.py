@@ -69,6 +69,8 @@ class Passes:
         """Make the passes that are asked for, in `threads`, until `stop` is set and one more is asked for."""
         prepared = False
         while True:
+            if prepared and not self._wanted.is_set() and await self._catch_up(threads):
+                continue
             await self._wanted.wait()
             self._wanted.clear()
             if stop.is_set():
@@ -86,6 +88,14 @@ class Passes:
             self._failing("")
             self._log(report, whole=paths is None)
             self._after(report)
+
+    async def _catch_up(self, threads: Executor) -> bool:
+        """A piece of what may wait; False when there is none, or it fails, which a pass then says."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, self._house.catch_up)
+        except (FeederError, SQLAlchemyError, OSError) as error:
+            log.warning("archives.failed", reason=str(getattr(error, "orig", None) or error))
+            return False
 
     def _run(self, paths: set[str] | None, prepared: bool) -> Report:
         if not prepared:

@@ -87,6 +87,10 @@ class Pipeline:
             )
         )
 
+    def catch_up(self) -> bool:
+        """A piece of what may wait until nothing else is to be done: archives. False when there is none."""
+        return self._publisher().catch_up()
+
     def prepare(self) -> None:
         """What a start wants before its first pass.
 

@@ -24,6 +24,7 @@ from feeder.store import documents as document_rows
 from feeder.store import feeds as feed_rows
 
 _FEEDS_AT_ONCE = 50
+_ARCHIVES_AT_ONCE = 8  # so that a new article never waits for them long
 _SITE_IS_STALE = "site_is_stale"
 
 
@@ -40,7 +41,7 @@ class Publisher:
     stopped: Callable[[], bool]
 
     def publish(self) -> tuple[str, ...]:
-        """Build the feeds that changed and the archives that became full; the paths of the documents that changed."""
+        """Build the feeds that changed; the paths of the documents that changed. Archives are left to `catch_up`."""
         with self.store.read() as connection:
             stale = feed_rows.stale(connection)
         written: list[str] = []
@@ -48,8 +49,6 @@ class Publisher:
             if self.stopped():
                 return tuple(written)
             written += self._put_feeds(stale[start : start + _FEEDS_AT_ONCE])
-        while not self.stopped() and (built := self._put_archives()) is not None:
-            written += built
         if not self.stopped():
             written += self._put_site()
         return tuple(written)
@@ -57,7 +56,6 @@ class Publisher:
     def _put_feeds(self, topics: Sequence[Topic]) -> list[str]:
         """Build the newest documents of some feeds."""
         channels = [self.feeds.channel(topic.slug, topic.label) for topic in topics]
-        self._fill_archives(channels)
         with self.store.read() as connection:
             feeds = [self._feed(connection, channel, channel.limit) for channel in channels]
             everything = self.feeds.channel(ALL, "")
@@ -79,15 +77,6 @@ class Publisher:
             set_fact(connection, _SITE_IS_STALE, "yes")
             self._tell_hubs(connection, changed)
         return [*changed, *removed]
-
-    def _fill_archives(self, channels: Iterable[Channel]) -> None:
-        now = self.now()
-        with self.store.read() as connection:
-            overfull = [each for each in channels if feed_rows.is_overfull(connection, each.name, each.limit, now)]
-        if overfull:
-            with self.store.write() as connection:
-                for channel in overfull:
-                    feed_rows.fill_archives(connection, channel.name, channel.limit, now)
 
     def _feed(self, connection: sa.Connection, channel: Channel, limit: int) -> Feed:
         entries = feed_rows.newest_entries(connection, channel.name, limit, self.now())
@@ -116,10 +105,30 @@ class Publisher:
 
         return [path for path in document_rows.paths(connection, feed.channel.name) if not stays(path)]
 
-    def _put_archives(self) -> list[str] | None:
-        """Build some of the archives that want it; None when there is none."""
+    # --- archives -------------------------------------------------------------------------------------------------
+
+    def catch_up(self) -> bool:
+        """A piece of what may wait until nothing else is to be done; False when there is none.
+
+        That is: to move what no longer stands in a feed's newest document into its archives, and to build those.
+        """
         with self.store.read() as connection:
-            stale = feed_rows.stale_archives_of(connection, _FEEDS_AT_ONCE)
+            counted = feed_rows.unarchived(connection, self.now())
+            titles = feed_rows.titles(connection)
+        channels = [self.feeds.channel(name, titles.get(name, "")) for name in counted]
+        overfull = next((each for each in channels if counted[each.name] > each.limit), None)
+        if overfull is None:
+            return self._put_archives()
+        with self.store.write() as connection:
+            feed_rows.fill_archives(connection, overfull.name, overfull.limit, self.now())
+            feed_rows.mark_stale(connection, {overfull.name: ""})
+        self.publish()
+        return True
+
+    def _put_archives(self) -> bool:
+        """Build some of the archives that want it; False when there is none."""
+        with self.store.read() as connection:
+            stale = feed_rows.stale_archives_of(connection, _ARCHIVES_AT_ONCE)
             titles = feed_rows.titles(connection)
             everything = self.feeds.channel(ALL, "")
             made = [
@@ -128,10 +137,10 @@ class Publisher:
                 for each in self._documents(self._archive(connection, name, titles.get(name, ""), number), everything)
             ]
         if not stale:
-            return None
-        with self._publishing(made, {}) as (connection, changed):
+            return False
+        with self._publishing(made, {}) as (connection, _):
             feed_rows.freshen_archives(connection, stale)
-        return list(changed)
+        return True
 
     def _archive(self, connection: sa.Connection, name: str, title: str, number: int) -> Feed:
         return Feed(

@@ -54,7 +54,10 @@ class House:
         self.time += timedelta(minutes=1)
         house = self.pipeline()
         house.prepare()
-        return house.run(paths or None)
+        report = house.run(paths or None)
+        while house.catch_up():
+            continue
+        return report
 
     def settle(self) -> None:
         """Let every file grow old enough for its stamp to be trusted."""

@@ -976,3 +976,13 @@ def test_a_language_that_is_none_is_left_out_with_a_warning(language):
 
     assert parse(file(f"language: {language}\n"), "a.md").article.language == ""
     assert "is not a language tag like en or pt-BR (RFC 5646); left out" in warning.reason
+
+
+@pytest.mark.parametrize("before", ["", " ", "\n", "\n\n  ", "\t"])
+def test_space_before_the_front_matter_moves_no_line(before):
+    text = before.encode() + file("titel: x\nquality: many\n") + b"\n---\nlater: {\n---\n"
+    found = parse(text, "a.md")
+
+    lines = {warning.reason.split(":")[0]: warning.line for warning in found.warnings}
+    first = 1 + before.count("\n")
+    assert lines == {"titel": first + 4, "quality": first + 5}

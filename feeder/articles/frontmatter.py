@@ -40,7 +40,7 @@ class Source:
         """The lines, from 1, on which the values at `paths` stand; the first line of the front matter for ()."""
         if not paths:
             return []
-        yaml_text = _BOUNDARY.split(self.text, 2)[1]
+        yaml_text = _BOUNDARY.split(self.text.lstrip(), 2)[1]  # python-frontmatter strips it too
         root = yaml.compose(yaml_text, Loader=yaml.CSafeLoader)
         return [_first_line(self.text) if not path else _yaml_line(self.text) + _mark(root, path) for path in paths]
 
@@ -53,7 +53,7 @@ def load(data: bytes, where: str) -> Source:
         raise complain("the file is empty")
     if not _BOUNDARY.match(source.lstrip()):
         raise complain("no front matter; begin the file with a line of three dashes, then title: …")
-    if len(_BOUNDARY.split(source, 2)) < 3:
+    if len(_BOUNDARY.split(source.lstrip(), 2)) < 3:
         raise complain("the front matter has no end; close it with a line of three dashes (half written?)")
     try:
         metadata, body = frontmatter.parse(source, handler=_Handler())
@@ -113,8 +113,9 @@ def _first_line(source: str) -> int:
 
 def _yaml_line(source: str) -> int:
     """The file's line on which the YAML text begins (the boundary swallows the empty lines after it)."""
-    boundary = _BOUNDARY.search(source)
-    return 1 + source[: boundary.end() if boundary else 0].count("\n")
+    stripped = source.lstrip()
+    boundary = _BOUNDARY.search(stripped)
+    return _first_line(source) + stripped[: boundary.end() if boundary else 0].count("\n")
 
 
 def _mark(node: yaml.Node | None, path: KeyPath) -> int:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from html import escape
 
 from feeder.models import Article, Channel, Entry, Feed, Image, Provider, RelatedLink, Site
@@ -16,6 +17,7 @@ from feeder.urls import http_url
 MEDIA_TYPES = {"rss": "application/rss+xml", "atom": "application/atom+xml", "json": "application/feed+json"}
 NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON Feed"}  # what a person calls a format
 OPML = "feeds.opml"
+_AT_HAND = 2_000  # articles whose HTML is kept
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = timedelta(microseconds=1)
 _ARCHIVE = "/archive/"
@@ -133,6 +135,7 @@ def reads_as_html(text: str) -> bool:
     return "<" in text or ("&" in text and html.unescape(text) != text)
 
 
+@lru_cache(maxsize=_AT_HAND)  # an article stands in several feeds and formats, and is built again with each newcomer
 def content_html(article: Article) -> str:
     """An entry's content: the image, the body or the excerpt, and the related coverage. Never empty."""
     body = article.content or (f"<p>{escape(article.excerpt)}</p>" if article.excerpt else "")

@@ -60,10 +60,14 @@ def freshen(connection: sa.Connection, names: Collection[str]) -> None:
         connection.execute(sa.update(feeds).where(feeds.c.name.in_(chunk)).values(stale=False))
 
 
-def is_overfull(connection: sa.Connection, name: str, limit: int, now: datetime) -> bool:
-    """Whether more than `limit` entries of a feed stand in no archive yet."""
-    count = sa.select(sa.func.count()).select_from(entries).where(*_unarchived(name, now))
-    return connection.execute(count).scalar_one() > limit
+def unarchived(connection: sa.Connection, now: datetime) -> dict[str, int]:
+    """How many entries of each feed stand in no archive yet."""
+    waiting = sa.select(sa.func.count()).where(
+        entries.c.feed == feeds.c.name, entries.c.archive == 0, entries.c.published <= now
+    )
+    # Feed by feed, so that the index leads to those few and the archived ones are not looked at.
+    query = sa.select(feeds.c.name, waiting.scalar_subquery().label("number"))
+    return {row.name: row.number for row in connection.execute(query)}
 
 
 def _unarchived(name: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -26,6 +26,7 @@ def to_text(article: Article) -> str:
     return _adapter().dump_json(article, exclude_defaults=True).decode()
 
 
+@lru_cache(maxsize=2_000)  # the newest articles are read again with each newcomer
 def from_text(text: str) -> Article:
     """The article in what `to_text` gave."""
     return _adapter().validate_json(text)
