@@ -259,7 +259,11 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
             parts.append(office.run(stop))
             if listener is not None:
                 _log_listening(listener)
-                parts.append(server.serve(web.application(store, loaded.site, utc_now, health.reason), listener, stop))
+                parts.append(
+                    server.serve(
+                        web.application(store, loaded.site, utc_now, health.reason), listener, stop, store.version()
+                    )
+                )
             with clock:
                 await _until_stopped(parts, stop, wake=wake_all)
     log.info("worker.stopped")
@@ -311,7 +315,7 @@ async def _serve(loaded: Loaded, store: Store, listener: socket.socket) -> None:
     def reason() -> str:
         return inspection.stale_pass(store, utc_now(), patience)
 
-    await server.serve(web.application(store, loaded.site, utc_now, reason), listener, stop)
+    await server.serve(web.application(store, loaded.site, utc_now, reason), listener, stop, store.version())
 
 
 def _log_listening(listener: socket.socket) -> None:

@@ -1,15 +1,24 @@
-"""The web server: a socket, patience with slow clients and its end. The only home of uvicorn."""
+"""The web server: a socket, patience with slow clients, a memory for what was just asked, and its end. The only home of uvicorn.
+
+Readers ask the same again and again, byte for byte. What was answered within the last second is answered from memory, in the
+protocol itself, as long as nothing was published since: the application need not look at it again.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from feeder.errors import Problem, SettingsError
@@ -18,6 +27,10 @@ PATIENCE = 30.0  # seconds from a request's first byte to the last byte of its a
 LARGEST_REQUEST = 65_536  # bytes of a request, headers and all: nothing here takes a body
 CONNECTIONS = 1_000  # at a time; whoever comes then is told to come later
 _KEPT = 15  # seconds that an idle connection is kept
+_MEMORY = 32_000_000  # bytes of answers that are remembered
+_LARGEST_KEPT = 2_048  # bytes of a request whose answer is remembered
+_KEPT_STATUSES = frozenset({200, 303, 304, 308, 404, 410})
+_NOT_KEPT = re.compile(rb"\r\n(connection|upgrade|expect|content-length|transfer-encoding):", re.IGNORECASE)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -32,12 +45,21 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; what is being answered then is finished."""
+async def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    version: Callable[[], object] | None = None,
+) -> None:
+    """Serve until `stop` is set; what is being answered then is finished.
+
+    `version` tells what is served now from what was served before: without it nothing is answered from memory.
+    """
+    memory = _Memory(version) if version else None
     server = _Server(
         uvicorn.Config(
-            app,
-            http=_Patient,
+            _remembering(app, memory) if memory else app,
+            http=partial(_Patient, memory=memory),  # type: ignore[arg-type]  # makes a protocol like a class does
             ws="none",
             log_config=None,
             access_log=False,
@@ -62,17 +84,89 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Memory:
+    """Whole answers by the very bytes of their requests, for a second and as long as the same is served."""
+
+    def __init__(self, version: Callable[[], object]) -> None:
+        self._version = version
+        self._answers: dict[bytes, bytes] = {}
+        self._size = 0
+        self._until: tuple[int, object] | None = None
+
+    def answer(self, request: bytes) -> bytes | None:
+        """The answer to `request`, if it is known."""
+        return self._answers.get(request) if self._is_fresh() else None
+
+    def keep(self, request: bytes, answer: bytes) -> None:
+        """Remember an answer."""
+        if self._size + len(answer) <= _MEMORY and self._is_fresh():
+            self._answers[request] = answer
+            self._size += len(request) + len(answer)
+
+    def _is_fresh(self) -> bool:
+        now = int(time.time()), self._version()
+        if now != self._until:
+            self._until, self._size = now, 0
+            self._answers.clear()
+        return True
+
+
+def _remembering(app: ASGIApp, memory: _Memory) -> ASGIApp:
+    """`app`, with those answers kept that are whole and need no second look."""
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        request = scope.get("feeder.request")
+        if request is None:
+            await app(scope, receive, send)
+            return
+        said: list[Message] = []
+        memory.answer(b"")  # so that what is published while the application answers makes it forget
+
+        async def keeping(message: Message) -> None:
+            said.append(message)
+            await send(message)
+
+        await app(scope, receive, keeping)
+        if len(said) == 2 and _may_be_kept(said[0]) and not said[1].get("more_body"):
+            memory.keep(request, _written(said[0], b"" if scope["method"] == "HEAD" else said[1].get("body", b"")))
+
+    return answering
+
+
+def _may_be_kept(start: Message) -> bool:
+    return start["status"] in _KEPT_STATUSES and (b"cache-control", b"no-store") not in start["headers"]
+
+
+def _written(start: Message, body: bytes) -> bytes:
+    """An answer as it goes over the wire (RFC 9112)."""
+    status = start["status"]
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode(), f"date: {formatdate(usegmt=True)}".encode()]
+    lines += [name + b": " + value for name, value in start["headers"]]
+    return b"\r\n".join([*lines, b"", body])
+
+
 class _Patient(HttpToolsProtocol):
     """uvicorn's side of a connection, which ends when its client takes too long or says too much."""
 
     _deadline: asyncio.TimerHandle | None = None
     _received = 0  # bytes of the request
+    _last = 0.0  # when something was last answered from memory, on the loop's clock
+
+    def __init__(self, *arguments: Any, memory: _Memory | None, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._memory = memory
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._start()
 
     def data_received(self, data: bytes) -> None:
+        whole = self._memory is not None and self._received == 0 and _is_whole(data)
+        if whole and self._memory is not None and (answer := self._memory.answer(data)) is not None:
+            self._stop()
+            self._last = self.loop.time()
+            self.transport.write(answer)
+            return
         if self._deadline is None:
             self._start()
         self._received += len(data)
@@ -80,6 +174,8 @@ class _Patient(HttpToolsProtocol):
             self.transport.abort()
             return
         super().data_received(data)
+        if whole and self.scope is not None:
+            self.scope["feeder.request"] = data  # type: ignore[typeddict-unknown-key]
 
     def on_response_complete(self) -> None:
         self._stop()
@@ -87,6 +183,13 @@ class _Patient(HttpToolsProtocol):
         if self.transport.get_write_buffer_size():  # the client takes its time
             self._start()
         super().on_response_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        idle = self.loop.time() - self._last
+        if idle < _KEPT:
+            self.timeout_keep_alive_task = self.loop.call_later(_KEPT - idle, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
@@ -99,3 +202,15 @@ class _Patient(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether `data` is one request that reads, and no more or less; and one after which the connection stays."""
+    return (
+        data.startswith((b"GET ", b"HEAD "))
+        and data.endswith(b"\r\n\r\n")
+        and len(data) <= _LARGEST_KEPT
+        and data.find(b"\r\n\r\n") == len(data) - 4
+        and b" HTTP/1.1\r\n" in data
+        and not _NOT_KEPT.search(data)
+    )

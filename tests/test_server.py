@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -31,6 +31,13 @@ async def large(_: Request) -> Response:
 
 @contextmanager
 def serving() -> Iterator[tuple[str, int]]:
+    with serving_app(Starlette(routes=[Route("/", page), Route("/large", large)])) as address:
+        yield address
+
+
+@contextmanager
+def serving_app(app: Starlette, version: Callable[[], object] | None = None) -> Iterator[tuple[str, int]]:
+    """An application on loopback."""
     listener = server.listen("127.0.0.1", 0)
     started, loops = threading.Event(), []
 
@@ -38,7 +45,7 @@ def serving() -> Iterator[tuple[str, int]]:
         stop = asyncio.Event()
         loops.append((asyncio.get_running_loop(), stop))
         started.set()
-        await server.serve(Starlette(routes=[Route("/", page), Route("/large", large)]), listener, stop)
+        await server.serve(app, listener, stop, version)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()

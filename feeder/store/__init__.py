@@ -7,7 +7,7 @@ functions over a connection: `catalog` (files, articles, feeds), `documents`, `o
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._watching: list[sqlite3.Connection] = []
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -43,6 +44,20 @@ class Store:
         with self._engine.connect().execution_options(feeder_write=True) as connection, connection.begin():
             yield connection
 
+    def version(self) -> Callable[[], object]:
+        """A function that tells whether anything was committed since it last said the same, in this process or another.
+
+        It has a connection of its own and is for one thread; it costs microseconds.
+        """
+        path = Path(self._engine.url.database or "").absolute().as_uri()
+        connection = sqlite3.connect(f"{path}?mode=ro", uri=True, check_same_thread=False)
+        self._watching.append(connection)
+
+        def found() -> object:
+            return connection.execute("PRAGMA data_version").fetchone()[0]
+
+        return found
+
     def tidy(self) -> None:
         """What a database wants now and then: fresh statistics, a short write-ahead log."""
         with self._engine.connect() as connection:
@@ -51,6 +66,8 @@ class Store:
 
     def close(self) -> None:
         """Give all connections back."""
+        for connection in self._watching:
+            connection.close()
         self._engine.dispose()
 
 
