@@ -8,6 +8,7 @@ allows more. https://www.iana.org/assignments/iana-ipv4-special-registry and …
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -51,7 +52,8 @@ _NAT64 = ip_network("64:ff9b::/96")
 _6TO4 = ip_network("2002::/16")
 
 
-def networks(written: Collection[str]) -> tuple[Network, ...]:
+@lru_cache(maxsize=1_000)
+def networks(written: tuple[str, ...]) -> tuple[Network, ...]:
     """The networks that a setting allows: addresses or CIDR. ValueError names the one that is none."""
     found = []
     for each in written:

@@ -191,7 +191,7 @@ class Office:
                 self.wake.clear()
                 self._moved.clear()
                 await self._round(until_idle=until_idle)
-                pause = 0.0 if self._ended or any(self._ready_lanes()) else await self._pause(until_idle=until_idle)
+                pause = 0.0 if self._has_work() else await self._pause(until_idle=until_idle)
                 if until_idle and pause is None and not self._tasks:
                     return
                 if pause != 0:
@@ -200,6 +200,10 @@ class Office:
                 await asyncio.wait(self._tasks)
         finally:
             await self._end()
+
+    def _has_work(self) -> bool:
+        """Whether another round would do something now."""
+        return bool(self._ended) or (len(self._tasks) < AT_ONCE and any(self._ready_lanes()))
 
     async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
         await _first(stop.wait(), self.wake.wait(), self._moved.wait(), within=seconds)

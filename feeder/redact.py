@@ -14,6 +14,8 @@ _SHORTEST = 8  # characters of a part of a secret address that is a secret itsel
 
 def redact(text: str, secrets: Iterable[str]) -> str:
     """`text` with every secret in it hidden: as it is, URL-encoded, in JSON, in base64, and the path of a secret address."""
+    if not text:
+        return text
     for form in _forms(frozenset(filter(None, secrets))):
         text = text.replace(form, HIDDEN)
     return text

@@ -54,7 +54,7 @@ def test_what_is_of_the_internet_is_reached(address):
     ],
 )
 def test_what_the_settings_allow_is_reached_beside_it(allowed, address, reached):
-    assert is_allowed(address, networks(allowed)) is reached
+    assert is_allowed(address, networks(tuple(allowed))) is reached
 
 
 @given(st.ip_addresses(v=4))
@@ -74,4 +74,4 @@ def test_what_is_no_address_is_not_reached(text):
 @pytest.mark.parametrize("written", ["intranet", "10.0.0.1/8", "10.0.0.0/33", "", "::/129"])
 def test_what_is_no_network_is_named(written):
     with pytest.raises(ValueError, match=r"is no address or network, like 10\.0\.0\.7 or 10\.0\.0\.0/8"):
-        networks([written])
+        networks((written,))

@@ -673,3 +673,14 @@ def test_fifty_targets_are_told_side_by_side(post, articles):
         working(post, targets, lambda: service.ledger.wait_for(50))
 
     assert {each.state for each in post.found()} == {State.DELIVERED}
+
+
+def test_more_targets_than_may_be_told_at_once_are_told_one_after_the_other(post, slack, articles, monkeypatch):
+    monkeypatch.setattr(delivery, "AT_ONCE", 3)
+    targets = {f"t{number}": to_slack(slack, rate="") for number in range(10)}
+    for name in targets:
+        post.plan(name, articles[0])
+
+    working(post, targets, lambda: slack.ledger.wait_for(10))
+
+    assert {each.state for each in post.found()} == {State.DELIVERED}

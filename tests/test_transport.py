@@ -23,7 +23,7 @@ from feeder.transport import GuardedTransport
 from tests import fakes
 from tests.test_addresses import NOT_OF_THE_INTERNET, OF_THE_INTERNET
 
-LOOPBACK = networks(["127.0.0.0/8"])
+LOOPBACK = networks(("127.0.0.0/8",))
 
 
 @dataclass
@@ -151,7 +151,7 @@ def test_the_intranet_is_reached_by_those_who_are_allowed_to():
         "https://intranet.example/hook",
         "https://10.1.2.4/hook",
         "https://192.168.0.1/",
-        allowed=networks(["10.0.0.0/8"]),
+        allowed=networks(("10.0.0.0/8",)),
     )
 
     assert net.connected == ["10.1.2.3", "10.1.2.4"]

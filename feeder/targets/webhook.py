@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
@@ -62,6 +63,7 @@ class Webhook(Target):
         request.headers["webhook-signature"] = signature
 
 
+@lru_cache(maxsize=100)  # many targets are told the same
 def body(headline: Headline) -> bytes:
     """The event as JSON; related links are left out from the end where it would grow too large."""
     related, excerpt = list(headline.related), _EXCERPT
