@@ -117,9 +117,7 @@ def folder_problems(loaded: Loaded) -> list[Problem]:
 async def send_test(target: Target, console: Console) -> Outcome:
     """Send one test message to `target`, with an idempotency key of its own."""
     async with Clients(TerminalTransport(console)) as http:
-        return await exchange.tell(
-            await http.of(target), target, inspection.sample(utc_now()), uuid.uuid4().hex, utc_now
-        )
+        return await exchange.tell(http.of(target), target, inspection.sample(utc_now()), uuid.uuid4().hex, utc_now)
 
 
 # --- once -------------------------------------------------------------------------------------------------------------

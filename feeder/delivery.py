@@ -347,7 +347,7 @@ class Office:
     async def _outcome(self, claim: Claim) -> tuple[Outcome, Care]:
         """How the attempt ended, and the care that the delivery wants then."""
         target, delivery, care = claim.lane.target, claim.delivery, claim.lane.care
-        http = await self.http.of(target)
+        http = self.http.of(target)
         since = delivery.doubtful_since
         if since is not None and outbox.must_look(delivery, delivery.next_at, care):
             found = await exchange.look(http, target, claim.told, delivery.id, since, self.now)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Generator
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import datetime
 from typing import Self, TypeVar
@@ -12,7 +11,6 @@ from typing import Self, TypeVar
 import httpx
 
 from feeder import __version__
-from feeder.addresses import Network
 from feeder.models import Headline, Outcome, Ping
 from feeder.redact import redact
 from feeder.targets.base import Endpoint
@@ -23,6 +21,9 @@ CONNECT_TIMEOUT = 5.0
 ANSWER = 20_000  # bytes of an answer that are read
 USER_AGENT = f"feeder/{__version__}"
 
+_TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
+_OF_THE_BODY = frozenset({b"content-encoding", b"content-length"})  # headers that no longer hold when it was read
+
 R = TypeVar("R")
 
 # Nothing of the request can have arrived: a plain retry.
@@ -32,46 +33,55 @@ _IMPOSSIBLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.Invali
 
 
 class Clients:
-    """HTTP clients, by the networks that may be reached. Requests to `console://` go to `terminal`."""
+    """The ways out, by the networks that may be reached. Requests to `console://` go to `terminal`.
+
+    They are httpx transports, used without a client: there are no cookies, no redirects, no proxies to be had by mistake.
+    """
 
     def __init__(self, terminal: httpx.AsyncBaseTransport) -> None:
         self._terminal = terminal
-        self._made: dict[tuple[frozenset[Network], bool], httpx.AsyncClient] = {}
-        self._open = AsyncExitStack()
+        self._made: dict[tuple[tuple[str, ...], bool], httpx.AsyncBaseTransport] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._open.aclose()
+        for transport in self._made.values():
+            await transport.aclose()
 
-    async def of(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        """The client that may reach what `endpoint` may."""
+    def of(self, endpoint: Endpoint) -> httpx.AsyncBaseTransport:
+        """The way to what `endpoint` may reach."""
         # A kept connection that a service drops leaves a message in doubt: not for those that do not know it again.
-        key = frozenset(endpoint.networks), endpoint.replay is not None
+        key = endpoint.allow, endpoint.replay is not None
         if key not in self._made:
-            self._made[key] = await self._open.enter_async_context(self._client(*key))
+            self._made[key] = _Ways(self._terminal, GuardedTransport(allowed=endpoint.networks, keep=key[1]))
         return self._made[key]
 
-    def _client(self, allowed: Collection[Network], keep: bool) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
-            transport=GuardedTransport(allowed=allowed, keep=keep),
-            follow_redirects=False,
-            trust_env=False,  # no proxy and no .netrc that nobody set here
-            mounts={"console://": self._terminal},
-        )
+
+class _Ways(httpx.AsyncBaseTransport):
+    """To the terminal, or out of the house."""
+
+    def __init__(self, terminal: httpx.AsyncBaseTransport, outside: httpx.AsyncBaseTransport) -> None:
+        self._terminal, self._outside = terminal, outside
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.scheme == "console":
+            return await self._terminal.handle_async_request(request)
+        return await self._outside.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._outside.aclose()
 
 
 async def tell(
-    http: httpx.AsyncClient, target: Endpoint, told: Headline | Ping, key: str, now: Callable[[], datetime]
+    http: httpx.AsyncBaseTransport, target: Endpoint, told: Headline | Ping, key: str, now: Callable[[], datetime]
 ) -> Outcome:
     """Tell `told` to `target`. Never raises for what a network, a service or an article can do."""
     return await _driven(http, target, lambda: target.deliver(told, key), now)
 
 
 async def look(  # noqa: PLR0917 - like `tell`, with the time since when
-    http: httpx.AsyncClient,
+    http: httpx.AsyncBaseTransport,
     target: Endpoint,
     told: Headline | Ping,
     key: str,
@@ -84,7 +94,7 @@ async def look(  # noqa: PLR0917 - like `tell`, with the time since when
 
 
 async def _driven(
-    http: httpx.AsyncClient,
+    http: httpx.AsyncBaseTransport,
     target: Endpoint,
     start: Callable[[], Generator[httpx.Request, httpx.Response, R]],
     now: Callable[[], datetime],
@@ -115,9 +125,10 @@ async def _driven(
     return outcome
 
 
-async def _exchange(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+async def _exchange(http: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    request.extensions = {"timeout": _TIMEOUTS}
     async with asyncio.timeout(TIMEOUT):
-        response = await http.send(request, stream=True)
+        response = await http.handle_async_request(request)
         try:
             body = bytearray()
             async for chunk in response.aiter_bytes():
@@ -126,9 +137,7 @@ async def _exchange(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Re
                     break
         finally:
             await response.aclose()
-    headers = [
-        (name, value) for name, value in response.headers.items() if name not in ("content-encoding", "content-length")
-    ]
+    headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _OF_THE_BODY]
     return httpx.Response(response.status_code, headers=headers, content=bytes(body[:ANSWER]), request=request)
 
 

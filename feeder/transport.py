@@ -50,7 +50,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             answer = await self._open().request(
                 request.method,
                 URL(str(request.url), encoded=True),
-                headers=request.headers.multi_items(),
+                headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
                 data=await request.aread() or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(connect=timeout.get("connect"), sock_read=timeout.get("read")),
