@@ -16,18 +16,18 @@ import random
 import signal
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import exchange, inspection, server, web
+from feeder import exchange, inspection, reports, server, web
 from feeder.delivery import Lane, Office, Tally
+from feeder.desk import endpoints, opened, utc_now
 from feeder.errors import FolderError, Problem
 from feeder.exchange import Clients
 from feeder.feeds import publish
@@ -36,35 +36,19 @@ from feeder.passes import Passes
 from feeder.pipeline import Pipeline, Progress, Report
 from feeder.scheduler import Clock
 from feeder.settings import Loaded
-from feeder.store import Store, copied_store, open_store
+from feeder.store import Store, copied_store
 from feeder.store.lock import only_worker
 from feeder.targets.base import Target
 from feeder.terminal import TerminalTransport
-from feeder.websub import Hub
 
 _STOP_WITHIN = 8.0  # seconds that an exchange gets to end after a signal; the process ends within 10
 
 log = structlog.get_logger()
 
 
-def utc_now() -> datetime:
-    """The clock."""
-    return datetime.now(UTC)
-
-
 def spread() -> float:
     """The random numbers: from -1 to 1."""
     return random.uniform(-1, 1)
-
-
-@contextmanager
-def opened(loaded: Loaded) -> Iterator[Store]:
-    """The store of these settings."""
-    store = open_store(loaded.settings.database_url)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def pipeline(
@@ -90,11 +74,6 @@ def pipeline(
 def rules(loaded: Loaded) -> list[Rules]:
     """What each target wants."""
     return [target.rules(name, loaded.feeds) for name, target in loaded.targets.items()]
-
-
-def endpoints(loaded: Loaded) -> dict[str, Target | Hub]:
-    """Whoever is told something: the targets, and the hubs by the names that they have among them."""
-    return {**loaded.targets, **loaded.hubs}
 
 
 def check_folders(loaded: Loaded) -> None:
@@ -311,7 +290,7 @@ async def _serve(loaded: Loaded, store: Store, listener: socket.socket) -> None:
     patience = timedelta(seconds=max(3 * loaded.settings.interval, 300))
 
     def reason() -> str:
-        return inspection.stale_pass(store, utc_now(), patience)
+        return reports.stale_pass(store, utc_now(), patience)
 
     await server.serve(web.application(store, loaded.site, utc_now, reason), listener, stop, store.version())
 

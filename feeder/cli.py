@@ -163,7 +163,7 @@ def check(
 ) -> None:
     """Look at settings, articles and targets, and say everything that is wrong at once."""
     from feeder import app as house
-    from feeder import inspection, settings
+    from feeder import desk, inspection, settings
     from feeder.selection import PLAIN_FEEDS
 
     problems: list[Problem] = []
@@ -178,7 +178,7 @@ def check(
         problems += [*house.folder_problems(loaded), *settings.exposed(_Places.config, _Places.secrets)]
     source, max_bytes = settings.articles_of(_Places.config, _Places.secrets)
     with output.progress("Reading articles") as progress:
-        found = inspection.inspect_articles(source, max_bytes, house.utc_now(), progress, feeds)
+        found = inspection.inspect_articles(source, max_bytes, desk.utc_now(), progress, feeds)
     problems += [*found.problems, *inspection.inspect_targets(targets, feeds, found.topics)]
     problems = list(dict.fromkeys(problems))
     errors = [problem for problem in problems if strict or not problem.warning]
@@ -216,12 +216,11 @@ def preview(
 @app.command()
 def status(as_json: Json = False) -> None:
     """Print the articles, feeds and deliveries there are, and when the last pass was."""
-    from feeder import app as house
-    from feeder import inspection
+    from feeder import desk, reports
 
     loaded = _loaded()
-    with house.opened(loaded) as store:
-        found = inspection.status(store, house.endpoints(loaded), house.utc_now())
+    with desk.opened(loaded) as store:
+        found = reports.status(store, desk.endpoints(loaded), desk.utc_now())
     if as_json:
         output.print_json(found)
     else:
@@ -241,12 +240,11 @@ def deliveries(
     """List deliveries, the newest article's first; or settle one of them."""
     if context.invoked_subcommand is not None:
         return
-    from feeder import app as house
-    from feeder import inspection
+    from feeder import desk, reports
 
     loaded = _loaded()
-    with house.opened(loaded) as store:
-        found = inspection.listing(store, loaded.site, states=state or (), target=target, limit=limit)
+    with desk.opened(loaded) as store:
+        found = reports.listing(store, loaded.site, states=state or (), target=target, limit=limit)
     if as_json:
         output.print_json(found)
     else:
@@ -260,17 +258,16 @@ def settle(
     resend: Annotated[bool, typer.Option("--resend", help="It did not arrive: send it again.")] = False,
 ) -> None:
     """Say of a delivery whose end is unknown whether it arrived, after a look at the channel."""
-    from feeder import app as house
-    from feeder import inspection, outbox
+    from feeder import desk, outbox, reports
     from feeder.store import deliveries as rows
 
     if delivered == resend:
         raise UsageError("say --delivered when the message is there, --resend when it is not")
-    with house.opened(_loaded()) as store, store.write() as connection:
-        found = inspection.one_delivery(connection, delivery)
+    with desk.opened(_loaded()) as store, store.write() as connection:
+        found = reports.one_delivery(connection, delivery)
         if found.state not in (State.UNKNOWN, State.DEAD):
             raise UsageError(f"{found.id}: is {found.state.value}; only what is unknown or dead can be settled")
-        rows.save(connection, outbox.settled(found) if delivered else outbox.retry_now(found, house.utc_now()))
+        rows.save(connection, outbox.settled(found) if delivered else outbox.retry_now(found, desk.utc_now()))
     typer.echo(f"{found.id} to {found.target} {'is delivered' if delivered else 'is due now'}")
 
 
@@ -279,25 +276,24 @@ def backup(
     path: Annotated[Path, typer.Argument(help="The file to write; there must be none.")],
 ) -> None:
     """Copy the database to a file, while the worker runs. To restore it: stop the worker, put the file in its place."""
-    from feeder import app as house
+    from feeder import desk
     from feeder.store import backup as copy
 
-    copy(_loaded().settings.database_url, path, house.utc_now())
+    copy(_loaded().settings.database_url, path, desk.utc_now())
     typer.echo(f"{path} holds what feeder remembers")
 
 
 @app.command()
 def retry(delivery: Annotated[str, typer.Argument(help="A delivery's id, or the beginning of it.")]) -> None:
     """Try a delivery again now: a dead letter, one whose end is unknown, or one that waits. A running worker takes it up."""
-    from feeder import app as house
-    from feeder import inspection, outbox
+    from feeder import desk, outbox, reports
     from feeder.store import deliveries as rows
 
-    with house.opened(_loaded()) as store, store.write() as connection:
-        found = inspection.one_delivery(connection, delivery)
+    with desk.opened(_loaded()) as store, store.write() as connection:
+        found = reports.one_delivery(connection, delivery)
         if found.state in (State.DELIVERED, State.SENDING):
             raise UsageError(f"{found.id}: is {found.state.value}; there is nothing to try again")
-        rows.save(connection, outbox.retry_now(found, house.utc_now()))
+        rows.save(connection, outbox.retry_now(found, desk.utc_now()))
     typer.echo(f"{found.id} to {found.target} is due now; a running worker, or `feeder once`, sends it")
 
 
@@ -322,12 +318,12 @@ def target_test(name: Annotated[str, typer.Argument(help="A target's name.")]) -
 @target_app.command("enable")
 def target_enable(name: Annotated[str, typer.Argument(help="A target's name.")]) -> None:
     """Switch a target on again after it was switched off for good reason; what waits for it is sent."""
-    from feeder import app as house
+    from feeder import desk
     from feeder.store import deliveries as rows
 
     loaded = _loaded()
     _target(loaded, name)
-    with house.opened(loaded) as store, store.write() as connection:
+    with desk.opened(loaded) as store, store.write() as connection:
         rows.switch(connection, name, "")
     typer.echo(f"{name} is on")
 

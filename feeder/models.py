@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 ALL = "all"  # the name of the feed of all articles
+TYPES = ("article", "video")  # what an article may be
 FORMATS = ("rss", "atom", "json")  # what a feed is published as, by the extension of its documents
 
 

@@ -26,12 +26,11 @@ from feeder.errors import ArticleError, Problem
 from feeder.models import ALL, Article, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import BACKUP_OF, Store, catalog, fact, set_fact
+from feeder.store import BACKUP_OF, LAST_PASS, Store, catalog, fact, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
 
 _FILES_AT_ONCE = 500  # how many files one transaction takes in
-LAST_PASS = "last_pass"  # noqa: S105 - a fact's name
 _SEEN_UNTIL = "seen_until"
 _BUILT_WITH = "built_with"
 _ADOPT = "adopt_all"

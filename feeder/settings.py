@@ -26,9 +26,8 @@ from pydantic_settings import (
 
 from feeder import slugs, text, websub
 from feeder import targets as target_kinds
-from feeder.articles.parse import TYPES
 from feeder.errors import Problem, SettingsError
-from feeder.models import FORMATS, Channel, Site
+from feeder.models import FORMATS, TYPES, Channel, Site
 from feeder.places import PREFIX, Places, near, variable
 from feeder.selection import FeedRules, Feeds, TopicRules
 from feeder.targets.base import Labels, Target

@@ -95,7 +95,7 @@ def _live(told: dict[str, Any]) -> None:
 
 
 def _work(told: dict[str, Any]) -> None:
-    from feeder import app, logs, settings  # noqa: PLC0415
+    from feeder import app, desk, logs, settings  # noqa: PLC0415
     from feeder.terminal import Terminal  # noqa: PLC0415
 
     passed = 0
@@ -106,7 +106,7 @@ def _work(told: dict[str, Any]) -> None:
         if name == told["point"] and passed == told["nth"]:
             os._exit(CRASHED)
 
-    app.utc_now = lambda: datetime.now(UTC) + timedelta(seconds=told["later"])
+    app.utc_now = desk.utc_now = lambda: datetime.now(UTC) + timedelta(seconds=told["later"])
     loaded = settings.load()
     logs.configure("json", secrets=loaded.secrets)
     console = Terminal(file=io.StringIO())

@@ -9,7 +9,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from feeder import inspection, websub
+from feeder import reports, websub
 from feeder.models import Ping, State
 from feeder.selection import Feeds
 from feeder.store import deliveries, open_store
@@ -131,11 +131,11 @@ def test_a_hubs_deliveries_are_listed_by_what_they_tell_of(house):
     house.write("one")
     house.run()
 
-    found = inspection.listing(house.store, house.site, states=[], target=NAME, limit=50)
+    found = reports.listing(house.store, house.site, states=[], target=NAME, limit=50)
     assert {(each["title"], each["url"]) for each in found} == {
         (f"feeds/{name}.{kind}", f"{BASE}/{name}.{kind}") for name in ("all", "ai") for kind in ("rss", "atom", "json")
     }
-    told = inspection.status(house.store, {NAME: websub.Hub(url=HUB)}, house.time)["targets"][NAME]
+    told = reports.status(house.store, {NAME: websub.Hub(url=HUB)}, house.time)["targets"][NAME]
     assert (told["kind"], told["deliveries"]["pending"]) == ("websub", 6)
 
 

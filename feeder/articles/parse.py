@@ -18,9 +18,8 @@ from feeder import slugs, text, urls
 from feeder.articles import frontmatter, markdown
 from feeder.articles.frontmatter import KeyPath, Source
 from feeder.errors import ArticleError, Problem
-from feeder.models import Article, Image, Provider, RelatedLink, Topic
+from feeder.models import TYPES, Article, Image, Provider, RelatedLink, Topic
 
-TYPES = ("article", "video")
 MOST_MARKS = 10_000  # what nests in Markdown or HTML costs the square of its depth
 READ = (
     "id title excerpt publishedDateTime originalUrl webUrl ampWebUrl cdnAmpWebUrl category type language quality heat "

@@ -21,6 +21,7 @@ from feeder.store import tables
 
 SCHEMA = "0002"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
+LAST_PASS = "last_pass"  # noqa: S105 - what the last pass did; a fact's name
 BACKUP_OF = "backup_of"  # when a store was copied: what was sent since then it does not know
 _BUSY_SECONDS = 30  # how long one writer waits for another
 

@@ -1,0 +1,99 @@
+"""What an operator asks of the store: what there is, what has been sent. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from feeder import websub
+from feeder.errors import Problem, UsageError
+from feeder.models import Delivery, Site, State
+from feeder.store import LAST_PASS, Store, catalog, deliveries, documents, fact
+from feeder.targets.base import Endpoint
+
+
+def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict[str, Any]:
+    """Articles, feeds, deliveries by target and state, and the last pass, as plain data. `targets` holds hubs too."""
+    with store.read() as connection:
+        counted = deliveries.count(connection)
+        met = deliveries.adopted(connection)
+        names = sorted({*counted, *targets})
+        return {
+            "articles": {
+                **catalog.count(connection, now),
+                "bad": [_told(problem) for problem in catalog.problems(connection)],
+            },
+            "feeds": sorted(documents.feeds(connection)),
+            "targets": {
+                name: {
+                    "kind": targets[name].kind if name in targets else None,
+                    "off": met[name].off or None if name in met else None,
+                    "deliveries": {state.value: counted.get(name, {}).get(state, 0) for state in State},
+                }
+                for name in names
+            },
+            "last_pass": json.loads(fact(connection, LAST_PASS) or "null"),
+        }
+
+
+def stale_pass(store: Store, now: datetime, patience: timedelta) -> str:
+    """Why what is served may be old: there was no pass for longer than `patience`. Empty when there was."""
+    with store.read() as connection:
+        last = json.loads(fact(connection, LAST_PASS) or "null")
+    if last is None:
+        return "no worker has made a pass yet"
+    ended = datetime.fromisoformat(last["ended"])
+    return f"the last pass ended at {last['ended']}; is a worker running?" if now - ended > patience else ""
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    return {"file": problem.where, "line": problem.line, "reason": problem.reason}
+
+
+def listing(
+    store: Store, site: Site, *, states: Collection[State], target: str | None, limit: int | None
+) -> list[dict[str, Any]]:
+    """Deliveries as plain data, the newest article's first."""
+    with store.read() as connection:
+        found = deliveries.find(connection, states=states, target=target, limit=limit)
+        return [_delivery(delivery, *_about(connection, delivery, site)) for delivery in found]
+
+
+def _about(connection: sa.Connection, delivery: Delivery, site: Site) -> tuple[str, str]:
+    """What a delivery tells of: its title and address."""
+    if websub.is_about_document(delivery.subject):
+        ping = websub.ping(delivery.subject, site)
+        return ping.title, ping.url
+    article = catalog.article(connection, delivery.subject)
+    return (article.title, article.url) if article else ("", "")
+
+
+def _delivery(delivery: Delivery, title: str, url: str) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "state": delivery.state.value,
+        "target": delivery.target,
+        "title": title,
+        "url": url,
+        "published": delivery.published.isoformat(),
+        "attempts": delivery.attempts,
+        "next_at": delivery.next_at.isoformat() if delivery.state is State.PENDING else None,
+        "last_error": delivery.last_error,
+        "remote_id": delivery.remote_id,
+    }
+
+
+def one_delivery(connection: sa.Connection, prefix: str) -> Delivery:
+    """The delivery whose id begins with `prefix`. UsageError when there is none, or more than one."""
+    found = deliveries.get(connection, prefix)
+    if not found:
+        raise UsageError(f"{prefix}: no delivery has an id that begins so; `feeder deliveries` lists them")
+    if len(found) > 1:
+        raise UsageError(
+            f"{prefix}: several deliveries have ids that begin so; give more of it ({', '.join(each.id for each in found)})"
+        )
+    return found[0]
