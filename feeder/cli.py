@@ -79,9 +79,11 @@ def main() -> None:
         raise SystemExit(0) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except Exception as error:  # the last line of defence
+    except Exception as error:  # noqa: BLE001 - the last line of defence
         if _Places.debug:
-            raise
+            import traceback
+
+            _fail(traceback.format_exc())
         if type(error).__module__.startswith("sqlalchemy"):
             reason = str(getattr(error, "orig", None) or error)
             _fail(

@@ -363,3 +363,25 @@ def test_settings_may_be_elsewhere(house):
 
     assert done.stdout.count("■ ") == 5
     assert house.feeder("--config", "none.toml", "status").stderr.startswith("error: none.toml: cannot be read")
+
+
+def test_a_traceback_that_somebody_asks_for_holds_no_secret(tmp_path):
+    secret = "xoxb-kept-quiet"
+    house = House(
+        tmp_path, '[targets.newsroom]\nkind = "slack"\nchannel = "C1"\n', FEEDER_TARGETS__NEWSROOM__TOKEN=secret
+    )
+    code = (
+        "import sys; from feeder import cli, reports\n"
+        f"def broken(*_): raise RuntimeError('with {secret} in it')\n"
+        "reports.status = broken\n"
+        "sys.argv = ['feeder', '--debug', 'status']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=house.env, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert "with [secret] in it" in done.stderr
+    assert secret not in done.stderr

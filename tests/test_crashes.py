@@ -83,6 +83,7 @@ def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(nursery, tmp_pat
             copies = copies_at(service)
             where = (kind, point, nth, states(house), copies)
             assert code == CRASHED, where
+            assert kills.secrets_in(house.folder) == []
             if kind == "slack hold":
                 assert copies <= 1, where
                 assert copies == 1 or states(house) == ["unknown"], where

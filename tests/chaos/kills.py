@@ -17,7 +17,7 @@ from tests import fakes
 from tests.crashing import Nursery
 from tests.worker import House
 
-CANARIES = [fakes.Mastodon.token, fakes.SignedWebhook.secret, fakes.Slack.path]
+CANARIES = [fakes.Mastodon.token, fakes.SignedWebhook.secret, fakes.Slack.path, fakes.Slack.token]
 
 
 @dataclass(kw_only=True)
@@ -106,7 +106,7 @@ on_unknown = "resend"
         found.unknown = {
             name: {each["title"] for each in listed if each["target"] == name} for name in ("hold", "resend")
         }
-        found.secrets_seen = _secrets_in(house.folder)
+        found.secrets_seen = secrets_in(house.folder)
     return found
 
 
@@ -143,7 +143,7 @@ def _until_quiet(database: Path) -> None:
     raise AssertionError("the worker did not come to rest")
 
 
-def _secrets_in(folder: Path) -> list[str]:
+def secrets_in(folder: Path) -> list[str]:
     """The files of a house, but for its settings, in which a secret stands."""
     return [
         f"{path.relative_to(folder)}: {secret}"
