@@ -2,4 +2,5 @@
 
 from feeder.cli import main
 
-main()
+if __name__ == "__main__":  # and not in the helper processes that read many articles
+    main()

@@ -21,8 +21,8 @@ import sqlalchemy as sa
 import structlog
 
 from feeder import __version__, outbox, websub
-from feeder.articles import parse, scan
-from feeder.errors import ArticleError, Problem
+from feeder.articles import crew, scan
+from feeder.errors import Problem
 from feeder.models import ALL, Article, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.selection import PLAIN_FEEDS, Feeds
@@ -66,6 +66,7 @@ class Pipeline:
     include_drafts: bool = False
     keep_deleted: bool = False
     max_bytes: int = 1_000_000
+    many: int = 2_000  # files that it pays to read with all processors
     gather: timedelta = websub.GATHER  # how long hubs are not told, for what else may change
     passing: Callable[[str], None] = lambda _: None  # told of each point that a crash may fall on
     stopped: Callable[[], bool] = lambda: False  # asked between files; a pass that stops early is gone on with later
@@ -158,31 +159,27 @@ class Pipeline:
     def _read(self, changes: scan.Changes, progress: Progress) -> Iterator[catalog.Reading]:
         """Each changed file, read; the files that vanished meanwhile are left to the next pass."""
         started_ns = int(self.now().timestamp() * 1e9)
-        for done, (path, stamp) in enumerate(changes.changed.items()):
+        paths = list(changes.changed)
+        for done, (path, found) in enumerate(zip(paths, self._found(paths), strict=True)):
             if self.stopped():
                 return
-            progress(done, len(changes.changed))
-            try:
-                reading = self._read_one(path, stamp.settled(started_ns))
-            except FileNotFoundError:
-                continue
-            yield reading
-        progress(len(changes.changed), len(changes.changed))
+            progress(done, len(paths))
+            stamp = changes.changed[path].settled(started_ns)
+            if isinstance(found, Problem):
+                yield catalog.Reading(path=path, stamp=stamp, problem=found)
+            elif found is not None:
+                yield catalog.Reading(path=path, stamp=stamp, article=found)
+        progress(len(paths), len(paths))
 
-    def _read_one(self, path: str, stamp: scan.Stamp) -> catalog.Reading:
-        try:
-            return catalog.Reading(path=path, stamp=stamp, article=self._parse(path))
-        except ArticleError as error:
-            return catalog.Reading(path=path, stamp=stamp, problem=error.problem)
-
-    def _parse(self, path: str) -> Article:
-        return parse.parse(scan.read(self.source, path, self.max_bytes), path, self.feeds.topic).article
+    def _found(self, paths: Sequence[str]) -> Iterator[crew.Read]:
+        """What is in files: read here where they are few, by all processors where they are many."""
+        if len(paths) >= self.many:
+            return crew.read_all(self.source, paths, self.max_bytes, self.feeds)
+        return (crew.read(self.source, path, self.max_bytes, self.feeds) for path in paths)
 
     def _reread(self, path: str) -> Article | None:
-        try:
-            return self._parse(path)
-        except (ArticleError, FileNotFoundError):
-            return None
+        found = crew.read(self.source, path, self.max_bytes, self.feeds)
+        return found if isinstance(found, Article) else None
 
     # --- catalog, plan --------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from feeder.store import documents as document_rows
 from feeder.store import feeds as feed_rows
 
 _FEEDS_AT_ONCE = 50
-_ARCHIVES_AT_ONCE = 8  # so that a new article never waits for them long
+_ARCHIVES_AT_ONCE = 2  # so that a new article never waits for them long
 _SITE_IS_STALE = "site_is_stale"
 
 

@@ -16,6 +16,9 @@ _TRACKING = re.compile(
 )
 _PORTS = {"http": 80, "https": 443}
 _RESERVED = "!#$%&'()*+,/:;=?@[]~"  # RFC 3986, section 2.2, with '%' so that what is encoded stays as it is
+_PLAIN = re.compile(
+    r"https?://[a-z0-9_-]+(\.[a-z0-9_-]+)+(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]+)?"
+)
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -24,6 +27,12 @@ def http_url(value: str) -> str:
 
     ValueError says why it is none.
     """
+    if _PLAIN.fullmatch(value) and len(value) <= MAX_LENGTH:  # as most are: nothing to be done
+        return value
+    return _normalised(value)
+
+
+def _normalised(value: str) -> str:
     text = value.strip()
     if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in text):
         raise ValueError("holds a control character")

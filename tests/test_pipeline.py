@@ -13,7 +13,7 @@ import pytest
 from feeder.errors import FolderError
 from feeder.models import Rules, State
 from feeder.pipeline import Report
-from feeder.selection import PLAIN_FEEDS, Feeds
+from feeder.selection import PLAIN_FEEDS, Feeds, TopicRules
 from feeder.store import catalog, deliveries, documents, feeds, open_store
 from tests.house import SITE, START, House
 from tests.worker import SEEDS
@@ -335,6 +335,31 @@ def test_the_same_articles_make_the_same_bytes_in_another_house(house, tmp_path)
         return {path.name: path.read_bytes() for path in house.public.rglob("*") if path.is_file()}
 
     assert published(other) == published(house)
+
+
+def test_many_files_read_by_all_processors_come_to_the_same(house, tmp_path):
+    shutil.copytree(SEEDS, house.source, dirs_exist_ok=True)
+    for number in range(450):
+        house.write(f"n-{number}", topics=f"[Topic {number % 7}]")
+    (house.source / "broken.md").write_text("no front matter")
+    house.write("renamed", topics="[AI]")
+    house.feeds = Feeds(topics=(TopicRules(label="AI", slug="intelligence"),))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    store = open_store(f"sqlite:///{elsewhere}/feeder.db")
+    other = House(elsewhere, store, feeds=house.feeds)
+    shutil.copytree(house.source, other.source, dirs_exist_ok=True)
+    house.time += timedelta(minutes=1)
+    house.pipeline().prepare()
+    here = house.pipeline().run()
+    other.time = house.time
+    other.pipeline().prepare()
+    there = replace(other.pipeline(), many=1).run()
+
+    assert there == here
+    assert len(there.problems) == 1
+    assert [other.document(path) for path in other.paths()] == [house.document(path) for path in house.paths()]
+    store.close()
 
 
 def test_other_settings_build_the_documents_again(house):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import html
+
 import pytest
 import regex
 from hypothesis import given
@@ -178,3 +180,8 @@ def test_shortened_text_is_whole_graphemes_of_the_beginning_and_an_ellipsis(writ
 @given(texts)
 def test_text_that_fits_stays_as_it_is(written):
     assert written == text.shorten(written, text.utf16_units(written))
+
+
+@given(st.from_regex(text._CLEAN_LINE.pattern, fullmatch=True))
+def test_a_line_with_nothing_to_be_done_is_left_as_the_long_way_leaves_it(line):
+    assert text.line(line) == line == " ".join(text.legal(html.unescape(line)).split())

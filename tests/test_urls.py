@@ -164,3 +164,15 @@ def test_what_says_where_a_reader_came_from_names_no_other_page(host, path, tail
     plain = urls.http_url(f"https://{host}/{path}")
 
     assert urls.canonical(plain) == urls.canonical(plain + tail)
+
+
+@given(st.from_regex(urls._PLAIN, fullmatch=True))
+def test_an_address_with_nothing_to_be_done_is_left_as_the_long_way_leaves_it(url):
+    try:
+        expected = urls._normalised(url)
+    except ValueError:
+        expected = None
+    if expected is not None:
+        assert urls.http_url(url) == expected
+    else:
+        assert len(url) > urls.MAX_LENGTH

@@ -1,0 +1,56 @@
+"""Many articles read at once, by as many processes as there are processors."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+from feeder.articles import parse, scan
+from feeder.errors import ArticleError, Problem
+from feeder.models import Article
+from feeder.selection import Feeds
+
+_FILES = 200  # that a process is given at once
+
+Read = Article | Problem | None  # None: the file has gone meanwhile
+
+
+def read(source: Path, path: str, max_bytes: int, feeds: Feeds) -> Read:
+    """The article in a file below `source`, or why it is none."""
+    try:
+        return parse.parse(scan.read(source, path, max_bytes), path, feeds.topic).article
+    except ArticleError as error:
+        return error.problem
+    except FileNotFoundError:
+        return None
+
+
+def read_all(source: Path, paths: Sequence[str], max_bytes: int, feeds: Feeds) -> Iterator[Read]:
+    """What `read` gives for each of `paths`, in their order. Processes read ahead of what is taken, but not far."""
+    crew = os.cpu_count() or 1
+    chunks = (list(paths[start : start + _FILES]) for start in range(0, len(paths), _FILES))
+    with ProcessPoolExecutor(crew, mp_context=get_context("spawn"), initializer=_begin) as pool:
+        ahead: deque[Future[list[Read]]] = deque()
+        try:
+            for chunk in chunks:
+                ahead.append(pool.submit(_read, source, chunk, max_bytes, feeds))
+                if len(ahead) > 2 * crew:
+                    yield from ahead.popleft().result()
+            for future in islice(ahead, None):
+                yield from future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which ends its helpers
+
+
+def _read(source: Path, paths: Sequence[str], max_bytes: int, feeds: Feeds) -> list[Read]:
+    return [read(source, path, max_bytes, feeds) for path in paths]
