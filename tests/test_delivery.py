@@ -684,3 +684,67 @@ def test_more_targets_than_may_be_told_at_once_are_told_one_after_the_other(post
     working(post, targets, lambda: slack.ledger.wait_for(10))
 
     assert {each.state for each in post.found()} == {State.DELIVERED}
+
+
+def test_what_ends_while_other_outcomes_are_brought_to_the_disk_is_not_forgotten(post, slack, articles):
+    """The outcome of one target is being written when that of the other comes."""
+    recording, second = threading.Event(), threading.Event()
+
+    class Late(fakes.Slack):
+        def respond(self, request):
+            recording.wait(fakes.LIMIT)
+            return super().respond(request)
+
+    class Slow(Store):
+        writes = 0
+
+        @contextmanager
+        def write(self):
+            self.writes += 1
+            if self.writes == 2:
+                recording.set()
+                second.wait(fakes.LIMIT)
+            with super().write() as connection:
+                yield connection
+
+    with fakes.serving(Late()) as late:
+        targets = {"first": to_slack(slack), "second": to_slack(late)}
+        for name in targets:
+            post.plan(name, articles[0])
+
+        async def work() -> None:
+            async with post.office(targets, store=Slow(post.store._engine)) as office:
+                running = asyncio.create_task(office.drain(asyncio.Event()))
+                while len(office._ended) < 2:  # noqa: ASYNC110 - the office tells nobody of it
+                    await asyncio.sleep(0.01)
+                second.set()
+                await running
+
+        asyncio.run(asyncio.wait_for(work(), fakes.LIMIT))
+
+    assert {each.target: each.state for each in post.found()} == dict.fromkeys(targets, State.DELIVERED)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(post, articles):
+    post.plan("news", articles[0])
+    said = [0]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 1000000000\r\n\r\n")
+                try:
+                    while said[0] < 200_000_000:
+                        said[0] += connection.send(b"x" * 65_536)
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        target = Slack(kind="slack", url=f"http://127.0.0.1:{server.getsockname()[1]}/x", **fakes.LOOPBACK)
+        assert post.drain("news", target) == delivery.Tally(rejected=1)
+        thread.join()
+
+    assert said[0] < 50_000_000  # what the machine holds in its buffers
