@@ -350,7 +350,7 @@ class Office:
         http = self.http.of(target)
         since = delivery.doubtful_since
         if since is not None and outbox.must_look(delivery, delivery.next_at, care):
-            found = await exchange.look(http, target, claim.told, delivery.id, since, self.now)
+            found = await exchange.look(http, target, claim.told, delivery.id, self.now, since=since)
             if found is not None and found.kind == "rejected" and not outbox.unseen(delivery, care):
                 return replace(found, kind="unknown"), replace(care, looks=False, on_unknown="hold")
             if found is not None and found.kind != "rejected":

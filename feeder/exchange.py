@@ -80,13 +80,14 @@ async def tell(
     return await _driven(http, target, lambda: target.deliver(told, key), now)
 
 
-async def look(  # noqa: PLR0917 - like `tell`, with the time since when
+async def look(
     http: httpx.AsyncBaseTransport,
     target: Endpoint,
     told: Headline | Ping,
     key: str,
-    since: datetime,
     now: Callable[[], datetime],
+    *,
+    since: datetime,
 ) -> Outcome | None:
     """Look whether `told` arrived at `target` after `since`: see `Endpoint.look`."""
     found = await _driven(http, target, lambda: target.look(told, key, since), now)

@@ -79,15 +79,17 @@ class Passes:
             try:
                 report = await asyncio.get_running_loop().run_in_executor(threads, self._run, paths, prepared)
             except (FeederError, SQLAlchemyError, OSError) as error:
-                reason = str(getattr(error, "orig", None) or error)
-                log.error("pass.failed", reason=reason, way_out=f"tried again within {_AGAIN:.0f} s")  # noqa: TRY400 - in words
-                self._failing(reason)
-                self._owe(paths)
+                self._failed(str(getattr(error, "orig", None) or error), paths)
                 continue
             prepared = True
             self._failing("")
             self._log(report, whole=paths is None)
             self._after(report)
+
+    def _failed(self, reason: str, paths: set[str] | None) -> None:
+        log.error("pass.failed", reason=reason, way_out=f"tried again within {_AGAIN:.0f} s")
+        self._failing(reason)
+        self._owe(paths)
 
     async def _catch_up(self, threads: Executor) -> bool:
         """A piece of what may wait; False when there is none, or it fails, which a pass then says."""

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +28,7 @@ CONNECTIONS = 1_000  # at a time; whoever comes then is told to come later
 _KEPT = 15  # seconds that an idle connection is kept
 _MEMORY = 32_000_000  # bytes of answers that are remembered
 _LARGEST_KEPT = 2_048  # bytes of a request whose answer is remembered
+_REQUEST = "feeder.request"  # an extension of ASGI: the bytes of a request whose answer may be remembered
 _KEPT_STATUSES = frozenset({200, 303, 304, 308, 404, 410})
 _NOT_KEPT = re.compile(rb"\r\n(connection|upgrade|expect|content-length|transfer-encoding):", re.IGNORECASE)
 
@@ -59,7 +59,7 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             _remembering(app, memory) if memory else app,
-            http=partial(_Patient, memory=memory),  # type: ignore[arg-type]  # makes a protocol like a class does
+            http=_protocol(memory),
             ws="none",
             log_config=None,
             access_log=False,
@@ -115,7 +115,7 @@ def _remembering(app: ASGIApp, memory: _Memory) -> ASGIApp:
     """`app`, with those answers kept that are whole and need no second look."""
 
     async def answering(scope: Scope, receive: Receive, send: Send) -> None:
-        request = scope.get("feeder.request")
+        request = scope.get("extensions", {}).get(_REQUEST, {}).get("bytes")
         if request is None:
             await app(scope, receive, send)
             return
@@ -148,13 +148,10 @@ def _written(start: Message, body: bytes) -> bytes:
 class _Patient(HttpToolsProtocol):
     """uvicorn's side of a connection, which ends when its client takes too long or says too much."""
 
+    _memory: _Memory | None = None
     _deadline: asyncio.TimerHandle | None = None
     _received = 0  # bytes of the request
     _last = 0.0  # when something was last answered from memory, on the loop's clock
-
-    def __init__(self, *arguments: Any, memory: _Memory | None, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._memory = memory
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -175,7 +172,7 @@ class _Patient(HttpToolsProtocol):
             return
         super().data_received(data)
         if whole and self.scope is not None:
-            self.scope["feeder.request"] = data  # type: ignore[typeddict-unknown-key]
+            self.scope["extensions"] = {_REQUEST: {"bytes": data}}
 
     def on_response_complete(self) -> None:
         self._stop()
@@ -202,6 +199,15 @@ class _Patient(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _protocol(memory: _Memory | None) -> type[_Patient]:
+    """The protocol of connections that share a memory: uvicorn makes one from its class for each connection."""
+
+    class Remembering(_Patient):
+        _memory = memory
+
+    return Remembering
 
 
 def _is_whole(data: bytes) -> bool:

@@ -6,7 +6,9 @@ others.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from typing import Any
 
 import httpx
@@ -21,8 +23,8 @@ class Terminal(Console):
     """A Rich console that says when its reader has gone, instead of ending the process."""
 
     def on_broken_pipe(self) -> None:
-        """Called by Rich within the handling of a BrokenPipeError."""
-        raise  # noqa: PLE0704 - goes on to whoever printed
+        """Called by Rich in place of the BrokenPipeError that it met: whoever printed is told of it."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 class TerminalTransport(httpx.AsyncBaseTransport):

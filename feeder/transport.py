@@ -1,8 +1,8 @@
 """The way out: httpx's requests over aiohttp's connections, to allowed addresses alone. The only home of aiohttp.
 
 aiohttp stays fast at a hundred connections where httpx's own pool does not. What it cannot be asked is added here: every
-socket is made by `_Sockets`, which looks at the very address that is connected to (after the name service has answered, and
-for literal addresses too), and every failure says whether anything can have been sent.
+socket is made by `GuardedTransport`, which looks at the very address that is connected to (after the name service has
+answered, and for literal addresses too), and every failure says whether anything can have been sent.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit, urlunsplit
 
 import idna
 
@@ -86,9 +86,9 @@ def _host(host: str) -> str:
         raise ValueError("has a host name that no host can have") from error
 
 
-def _port(parts: object) -> int | None:
+def _port(parts: SplitResult) -> int | None:
     try:
-        return parts.port  # type: ignore[attr-defined, no-any-return]
+        return parts.port
     except ValueError as error:
         raise ValueError("has a port that is no number from 0 to 65535") from error
 

@@ -11,7 +11,7 @@ import difflib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from feeder import slugs, text, urls
@@ -195,7 +195,7 @@ def _moment(value: object) -> datetime | None:
         except ValueError:
             return None
     if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - its caller says what zone
+        value = datetime.combine(value, time())
     if not isinstance(value, datetime) or not 1900 <= value.year <= 9998:
         return None
     return value

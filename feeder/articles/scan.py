@@ -152,7 +152,7 @@ def _open(root: Path, path: str) -> BinaryIO:
         descriptor = _open_file(root, path, name, here)
     finally:
         os.close(here)
-    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor
+    return os.fdopen(descriptor, "rb")
 
 
 def _open_folder(name: str, above: int) -> int:

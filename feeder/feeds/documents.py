@@ -93,7 +93,7 @@ def _category(label: str, site: Site) -> dict[str, str]:
     return {"term": label, "label": label, "scheme": f"{site.base_url}/topics/"}
 
 
-class _FeedDetails(BaseExtension):  # type: ignore[misc]
+class _FeedDetails(BaseExtension):  # type: ignore[misc]  # feedgen has no types
     """What feedgen cannot say of a feed itself: in RSS any link but its own, in Atom a title that reads as HTML."""
 
     links: list[tuple[str, str]]  # rel and address
@@ -128,7 +128,7 @@ class _FeedDetails(BaseExtension):  # type: ignore[misc]
             etree.SubElement(parent, f"{{{_HISTORY}}}archive")
 
 
-class _EntryDetails(BaseEntryExtension):  # type: ignore[misc]
+class _EntryDetails(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no types
     """What feedgen cannot say of an entry itself: links with rel and title, an author without an address, an image."""
 
     article: Article

@@ -1,7 +1,7 @@
 """The store: what feeder remembers, in one SQLite database.
 
 `open_store` opens it, brings its tables up to date and refuses one that is newer than this feeder. Everything else is
-functions over a connection: `catalog` (files, articles, feeds), `documents`, `outbox` (deliveries, targets).
+functions over a connection: `catalog` (files, articles, feeds), `documents`, `deliveries` (with the targets that they go to).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from feeder.store import tables
 
 SCHEMA = "0002"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
-LAST_PASS = "last_pass"  # noqa: S105 - what the last pass did; a fact's name
+LAST_PASS = "last_pass"  # noqa: S105 - the rule takes "pass" for a password; it is a fact's name
 BACKUP_OF = "backup_of"  # when a store was copied: what was sent since then it does not know
 _BUSY_SECONDS = 30  # how long one writer waits for another
 
@@ -179,7 +179,7 @@ def _migrate(engine: sa.Engine, name: str) -> None:
             "run that feeder, or name another database_url"
         )
     from alembic import command  # noqa: PLC0415 - slow to import, and needed once in a store's life
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415 - the same
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))

@@ -184,4 +184,4 @@ def _all(connection: sa.Connection, query: sa.Select[Any]) -> list[Delivery]:
 
 
 def _read(rows: Iterable[Any]) -> list[Delivery]:
-    return [Delivery(**{**row._mapping, "state": State(row.state)}) for row in rows]  # noqa: SLF001 - its public name
+    return [Delivery(**{**dict(zip(_FIELDS, row, strict=True)), "state": State(row.state)}) for row in rows]
