@@ -26,11 +26,12 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import exchange, inspection, reports, server, web
-from feeder.delivery import Lane, Office, Tally
+from feeder.delivery import Office
 from feeder.desk import endpoints, opened, utc_now
 from feeder.errors import FolderError, Problem
 from feeder.exchange import Clients
 from feeder.feeds import publish
+from feeder.lanes import Lane, Tally
 from feeder.models import Outcome, Rules
 from feeder.passes import Passes
 from feeder.pipeline import Pipeline, Progress, Report

@@ -8,7 +8,7 @@ all lanes go into the store together: what ends while one transaction is brought
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -22,104 +22,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import exchange, outbox, selection, websub
 from feeder.exchange import Clients
+from feeder.lanes import AHEAD, Lane, Tally
 from feeder.models import Article, Delivery, Headline, Outcome, Ping, Site, State
 from feeder.outbox import Care
-from feeder.pacing import Breaker, Rate
 from feeder.store import Store, catalog, deliveries
-from feeder.targets.base import Target
 from feeder.websub import Hub
 
 AT_ONCE = 500  # messages of all lanes that are on their way at a time
-LOOK_AGAIN = 5.0  # seconds after which the store is looked at for what another process changed
-_AHEAD = 20  # deliveries of one lane that are known ahead of time
-_STORE_AGAIN = 1.0  # seconds after which a store that failed is tried again
 _SOON = 0.01  # seconds that a pause takes at least
 
 log = structlog.get_logger()
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tally:
-    """What a lane did, by outcome."""
-
-    delivered: int = 0
-    retried: int = 0
-    rejected: int = 0
-    unknown: int = 0
-    gone: int = 0
-
-
-class Lane:
-    """What is known of one target or hub while the worker runs."""
-
-    def __init__(self, name: str, target: Target | Hub) -> None:
-        self.name, self.target = name, target
-        self.care: Care = target.care()
-        self.busy = False
-        self._queue: deque[str] = deque()  # ids of what is due
-        self._had_more = False
-        self._rate = Rate.read(target.rate)
-        self._sent: deque[datetime] = deque(maxlen=self._rate.number if self._rate else 0)
-        self._breaker = Breaker()
-        self._counted: Counter[str] = Counter()
-
-    @property
-    def period(self) -> timedelta:
-        """How far back counts for the lane's rate."""
-        return self._rate.period if self._rate else timedelta()
-
-    def fill(self, ids: Sequence[str]) -> None:
-        """Take note of what is due, in order; no more than _AHEAD of it."""
-        self._queue = deque(ids)
-        self._had_more = len(ids) == _AHEAD
-
-    @property
-    def ran_out(self) -> bool:
-        """Whether all that was known to be due is taken, and more may be."""
-        return self._had_more and not self._queue
-
-    def skip(self) -> None:
-        """Leave what is due for later."""
-        self.fill(())
-
-    def take(self) -> str | None:
-        """The id of what is sent next; None when nothing is known to be due."""
-        return self._queue.popleft() if self._queue else None
-
-    def free_at(self, now: datetime) -> datetime:
-        """When the next message may go, as far as the rate and the breaker are concerned."""
-        paced = self._rate.next_at(self._sent, now) if self._rate else now
-        return max(paced, self._breaker.open_until or now)
-
-    def has_sent(self, moment: datetime) -> None:
-        """A message left at `moment`."""
-        self._sent.append(moment)
-
-    def ended(self, outcome: Outcome, now: datetime) -> None:
-        """An attempt ended."""
-        was_open = self._breaker.open_until is not None
-        self._breaker = self._breaker.after(outcome, now)
-        self._counted[{"retry": "retried"}.get(outcome.kind, outcome.kind)] += 1
-        if self._breaker.open_until and not was_open:
-            log.warning(
-                "target.failing", target=self.name, failures=self._breaker.failures, way_out="one try every 30 s"
-            )
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether the breaker is open."""
-        return self._breaker.open_until is not None
-
-    @property
-    def tally(self) -> Tally:
-        """What was done."""
-        return Tally(**self._counted)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something is known to be due."""
-        return bool(self._queue)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +64,8 @@ class Office:
     spread: Callable[[], float]  # a random number from -1 to 1
     passing: Callable[[str], None] = lambda _: None  # told of each point that a crash may fall on
     failing: Callable[[str], None] = lambda _: None  # told why the store fails, and with "" that it does not
-    look_again: float = LOOK_AGAIN
+    look_again: float = 5.0  # seconds after which the store is looked at for what another process changed
+    store_again: float = 1.0  # seconds after which a store that failed is tried again
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # set when there is something new
     _ended: list[_Ended] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -195,7 +109,7 @@ class Office:
                 if until_idle and pause is None and not self._tasks:
                     return
                 if pause != 0:
-                    await self._wait(stop, self.look_again if pause is None else pause)
+                    await self._wait(stop, self.look_again if pause is None else min(pause, self.look_again))
             while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
@@ -251,12 +165,12 @@ class Office:
         self._stale = True
         for lane in self.lanes.values():
             lane.skip()
-        await asyncio.sleep(self.look_again if self.look_again < LOOK_AGAIN else _STORE_AGAIN)
+        await asyncio.sleep(self.store_again)
 
     def _look_what_is_due(self) -> None:
         with self.store.read() as connection:
             off = deliveries.off(connection)
-            found = deliveries.due(connection, self.now(), _AHEAD)
+            found = deliveries.due(connection, self.now(), AHEAD)
         by_target: dict[str, list[str]] = {}
         for target, delivery_id in found:
             if target not in off:
@@ -375,7 +289,7 @@ class Office:
     # --- pauses -------------------------------------------------------------------------------------------------------
 
     async def _pause(self, *, until_idle: bool) -> float | None:
-        """Seconds until a lane is free again or something is due; None when nothing is for a while."""
+        """Seconds until a lane is free again or something is due; None when there is nothing to wait for."""
         now = self.now()
         waiting = [lane for lane in self.lanes.values() if lane.has_more and not lane.busy]
         if until_idle:  # whoever waits for the end does not wait for a target that fails
@@ -383,9 +297,7 @@ class Office:
         moments = [lane.free_at(now) for lane in waiting]
         if not until_idle and (due := await self._due_next()) is not None:
             moments.append(due)
-        if not moments or min(moments) - now > timedelta(seconds=self.look_again):
-            return self.look_again if moments and until_idle else None
-        return max((min(moments) - now).total_seconds(), _SOON)
+        return max((min(moments) - now).total_seconds(), _SOON) if moments else None
 
     async def _due_next(self) -> datetime | None:
         with suppress(SQLAlchemyError):  # the next round says so

@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from feeder import delivery, outbox
+from feeder import outbox
 from feeder.articles.parse import parse
 from feeder.articles.scan import Stamp
+from feeder.delivery import Office
 from feeder.exchange import Clients
+from feeder.lanes import Lane, Tally
 from feeder.models import Article, News, Rules, Site, State
 from feeder.selection import PLAIN_FEEDS
 from feeder.store import Store, catalog, deliveries, open_store
@@ -65,20 +67,20 @@ class Post:
             planned = outbox.plan(news, [Rules(target=target)], deliveries.adopted(connection), self.time)
             deliveries.add(connection, planned)
 
-    def drain(self, target: str, options: Endpoint) -> delivery.Tally:
+    def drain(self, target: str, options: Endpoint) -> Tally:
         return asyncio.run(self._drain(target, options))
 
-    async def _drain(self, name: str, options: Endpoint) -> delivery.Tally:
+    async def _drain(self, name: str, options: Endpoint) -> Tally:
         async with self.office({name: options}) as office:
             office.recover()
             return (await office.drain(asyncio.Event()))[name]
 
     @asynccontextmanager
-    async def office(self, targets: Mapping[str, Endpoint], **changes: Any) -> AsyncIterator[delivery.Office]:
+    async def office(self, targets: Mapping[str, Endpoint], **changes: Any) -> AsyncIterator[Office]:
         with ThreadPoolExecutor(1) as threads:
             async with Clients(TerminalTransport(Terminal(file=self.terminal or io.StringIO()))) as http:
                 plain = {
-                    "lanes": {name: delivery.Lane(name, options) for name, options in targets.items()},
+                    "lanes": {name: Lane(name, options) for name, options in targets.items()},
                     "store": self.store,
                     "http": http,
                     "threads": threads,
@@ -86,7 +88,7 @@ class Post:
                     "now": lambda: self.time,
                     "spread": lambda: 0.0,
                 }
-                yield delivery.Office(**{**plain, **changes})
+                yield Office(**{**plain, **changes})
 
     def found(self) -> list[outbox.Delivery]:
         with self.store.read() as connection:
@@ -143,8 +145,8 @@ def to_mastodon(service: fakes.Service, token: str = fakes.Mastodon.token, **opt
 def test_a_lane_delivers_in_order_of_publication_and_only_once(post, slack, articles):
     post.plan("news", *reversed(articles))
 
-    assert post.drain("news", to_slack(slack)) == delivery.Tally(delivered=5)
-    assert post.drain("news", to_slack(slack)) == delivery.Tally()
+    assert post.drain("news", to_slack(slack)) == Tally(delivered=5)
+    assert post.drain("news", to_slack(slack)) == Tally()
 
     assert [each.subject for each in post.found()] == [each.id for each in articles]
     assert {each.state for each in post.found()} == {State.DELIVERED}
@@ -157,7 +159,7 @@ def test_a_bot_token_works_as_well_as_an_incoming_webhook(post, slack, articles)
         kind="slack", token=fakes.Slack.token, channel="C1", api=f"{slack.url}/api/chat.postMessage", **fakes.LOOPBACK
     )
 
-    assert post.drain("news", bot) == delivery.Tally(delivered=1)
+    assert post.drain("news", bot) == Tally(delivered=1)
 
     assert post.found()[0].remote_id == "1700000000.000000"
 
@@ -183,7 +185,7 @@ def test_a_terminal_that_is_gone_is_tried_again(post, articles):
     post.terminal = Gone()
     post.plan("here", articles[0])
 
-    assert post.drain("here", ConsoleTarget(kind="console")) == delivery.Tally(retried=1)
+    assert post.drain("here", ConsoleTarget(kind="console")) == Tally(retried=1)
 
 
 def test_sending_is_committed_before_the_first_byte_leaves(post, articles):
@@ -206,9 +208,9 @@ def test_a_refused_connection_is_a_plain_retry(post, articles):
         port = taken.getsockname()[1]
     post.plan("news", articles[0])
 
-    assert post.drain(
-        "news", Slack(kind="slack", url=f"http://127.0.0.1:{port}/x", **fakes.LOOPBACK)
-    ) == delivery.Tally(retried=1)
+    assert post.drain("news", Slack(kind="slack", url=f"http://127.0.0.1:{port}/x", **fakes.LOOPBACK)) == Tally(
+        retried=1
+    )
 
     (found,) = post.found()
     assert (found.state, found.next_at, found.doubtful_since) == (State.PENDING, START + timedelta(seconds=5), None)
@@ -220,9 +222,9 @@ def test_a_retry_comes_when_it_is_due_and_not_before(post, slack, articles):
     post.drain("news", to_slack(slack))
 
     post.time += timedelta(seconds=4)
-    assert post.drain("news", to_slack(slack)) == delivery.Tally()
+    assert post.drain("news", to_slack(slack)) == Tally()
     post.time += timedelta(seconds=1)
-    assert post.drain("news", to_slack(slack)) == delivery.Tally(delivered=1)
+    assert post.drain("news", to_slack(slack)) == Tally(delivered=1)
 
     assert (post.found()[0].attempts, post.found()[0].last_error) == (2, "")
 
@@ -241,7 +243,7 @@ def test_a_permanent_refusal_is_a_dead_letter_with_the_services_own_words_and_st
     mastodon.next_answers = [fakes.as_json(422, error="Validation failed: something")]
     post.plan("fedi", *articles[:2])
 
-    assert post.drain("fedi", to_mastodon(mastodon)) == delivery.Tally(delivered=1, rejected=1)
+    assert post.drain("fedi", to_mastodon(mastodon)) == Tally(delivered=1, rejected=1)
 
     dead, delivered = post.found()
     assert (dead.state, delivered.state) == (State.DEAD, State.DELIVERED)
@@ -251,14 +253,14 @@ def test_a_permanent_refusal_is_a_dead_letter_with_the_services_own_words_and_st
 def test_a_revoked_credential_switches_the_target_off_and_loses_nothing(post, mastodon, articles):
     post.plan("fedi", *articles)
 
-    assert post.drain("fedi", to_mastodon(mastodon, token="revoked")) == delivery.Tally(gone=1)
+    assert post.drain("fedi", to_mastodon(mastodon, token="revoked")) == Tally(gone=1)
     assert post.off("fedi") == "401 The access token is invalid"
-    assert post.drain("fedi", to_mastodon(mastodon)) == delivery.Tally()
+    assert post.drain("fedi", to_mastodon(mastodon)) == Tally()
     assert {each.state for each in post.found()} == {State.PENDING}
 
     with post.store.write() as connection:
         deliveries.switch(connection, "fedi", "")
-    assert post.drain("fedi", to_mastodon(mastodon)) == delivery.Tally(delivered=5)
+    assert post.drain("fedi", to_mastodon(mastodon)) == Tally(delivered=5)
 
 
 @contextmanager
@@ -280,12 +282,10 @@ def swallowing():
 def test_a_connection_that_breaks_after_the_request_is_unknown_and_held(post, articles):
     post.plan("news", articles[0])
     with swallowing() as address:
-        assert post.drain("news", Slack(kind="slack", url=f"{address}/x", **fakes.LOOPBACK)) == delivery.Tally(
-            unknown=1
-        )
+        assert post.drain("news", Slack(kind="slack", url=f"{address}/x", **fakes.LOOPBACK)) == Tally(unknown=1)
 
     assert post.found()[0].state == State.UNKNOWN
-    assert post.drain("news", Slack(kind="slack", url="http://127.0.0.1:9/x", **fakes.LOOPBACK)) == delivery.Tally()
+    assert post.drain("news", Slack(kind="slack", url="http://127.0.0.1:9/x", **fakes.LOOPBACK)) == Tally()
 
 
 def test_a_connection_that_breaks_is_tried_again_with_the_same_key_where_the_service_knows_keys(
@@ -297,7 +297,7 @@ def test_a_connection_that_breaks_is_tried_again_with_the_same_key_where_the_ser
     assert post.found()[0].state == State.PENDING
 
     post.time += timedelta(minutes=1)
-    assert post.drain("fedi", to_mastodon(mastodon)) == delivery.Tally(delivered=1)
+    assert post.drain("fedi", to_mastodon(mastodon)) == Tally(delivered=1)
     assert [status["key"] for status in mastodon.ledger.taken] == [post.found()[0].id]
 
 
@@ -313,7 +313,7 @@ def test_what_a_crash_left_in_sending_is_sent_again_with_the_same_key(post, webh
     left_in_sending(post, "site", articles[0])
     post.time = START
 
-    assert post.drain("site", to_webhook(webhook)) == delivery.Tally(delivered=1)
+    assert post.drain("site", to_webhook(webhook)) == Tally(delivered=1)
     assert webhook.ids == [f"msg_{post.found()[0].id}"]
 
 
@@ -342,7 +342,7 @@ def test_what_is_in_doubt_is_looked_for_and_not_sent_again_when_it_is_there(
         deliveries.save(connection, replace(first, state=State.SENDING, remote_id=""))
     post.time += LATER
 
-    assert post.drain("news", target) == delivery.Tally(delivered=1)
+    assert post.drain("news", target) == Tally(delivered=1)
 
     again = next(each for each in post.found() if each.subject == articles[0].id)
     assert (again.state, again.remote_id) == (State.DELIVERED, first.remote_id)
@@ -355,7 +355,7 @@ def test_what_is_in_doubt_is_sent_when_it_is_looked_for_and_not_there(post, mast
     left_in_sending(post, "news", articles[0])
     post.time += LATER
 
-    assert post.drain("news", make(service)) == delivery.Tally(delivered=1)
+    assert post.drain("news", make(service)) == Tally(delivered=1)
     assert len(service.ledger.taken) == 1
 
 
@@ -363,8 +363,8 @@ def test_what_is_in_doubt_is_sent_when_it_is_looked_for_and_not_there(post, mast
 @pytest.mark.parametrize(
     ("on_unknown", "tally", "state", "copies"),
     [
-        ("hold", delivery.Tally(unknown=1), State.UNKNOWN, 0),
-        ("resend", delivery.Tally(delivered=1), State.DELIVERED, 1),
+        ("hold", Tally(unknown=1), State.UNKNOWN, 0),
+        ("resend", Tally(delivered=1), State.DELIVERED, 1),
     ],
 )
 def test_where_nobody_may_look_what_is_in_doubt_goes_by_on_unknown(
@@ -383,11 +383,11 @@ def test_where_nobody_may_look_what_is_in_doubt_goes_by_on_unknown(
 def test_a_service_is_given_time_to_show_what_was_sent(post, slack, articles):
     left_in_sending(post, "news", articles[0])
 
-    assert post.drain("news", to_bot(slack)) == delivery.Tally()
+    assert post.drain("news", to_bot(slack)) == Tally()
     post.time += outbox.LOOK_AFTER - timedelta(seconds=1)
-    assert post.drain("news", to_bot(slack)) == delivery.Tally()
+    assert post.drain("news", to_bot(slack)) == Tally()
     post.time += timedelta(seconds=1)
-    assert post.drain("news", to_bot(slack)) == delivery.Tally(delivered=1)
+    assert post.drain("news", to_bot(slack)) == Tally(delivered=1)
 
 
 @pytest.mark.parametrize("make", [to_mastodon, to_bot])
@@ -397,10 +397,10 @@ def test_a_service_that_cannot_be_looked_at_now_is_looked_at_later(post, mastodo
     post.time += LATER
     service.next_answers = [fakes.Answer(status=503)]
 
-    assert post.drain("news", make(service)) == delivery.Tally(retried=1)
+    assert post.drain("news", make(service)) == Tally(retried=1)
     assert (post.found()[0].state, service.ledger.taken) == (State.PENDING, [])
     post.time += LATER
-    assert post.drain("news", make(service)) == delivery.Tally(delivered=1)
+    assert post.drain("news", make(service)) == Tally(delivered=1)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ def test_a_redirect_is_never_followed(post, slack, articles):
     slack.next_answers = [fakes.Answer(status=307, headers={"location": f"{slack.url}{fakes.Slack.path}"})]
     post.plan("news", articles[0])
 
-    assert post.drain("news", to_slack(slack)) == delivery.Tally(rejected=1)
+    assert post.drain("news", to_slack(slack)) == Tally(rejected=1)
     assert slack.ledger.taken == []
 
 
@@ -491,7 +491,7 @@ def test_an_outcome_that_could_not_be_written_is_kept_until_it_can_and_nothing_i
     async def work():
         stop = asyncio.Event()
         failing = FailingOnce(post.store._engine)
-        changes = {"store": failing, "look_again": 0.01, "failing": said.append}
+        changes = {"store": failing, "store_again": 0.01, "failing": said.append}
         async with post.office({"news": to_slack(slack)}, **changes) as office:
             running = asyncio.create_task(office.run(stop))
             await asyncio.to_thread(slack.ledger.wait_for, 2)
@@ -560,7 +560,7 @@ def test_a_lane_keeps_its_rate_after_a_restart_too(post, slack, articles):
     post.plan("news", *clones(articles[0], 5))
     target = to_slack(slack, rate="2/min")
 
-    async def rounds(number: int) -> delivery.Tally:
+    async def rounds(number: int) -> Tally:
         async with post.office({"news": target}) as office:
             office.recover()
             for _ in range(number):
@@ -643,7 +643,7 @@ def test_an_article_that_breaks_its_target_is_a_dead_letter_and_stops_no_other(p
 
     monkeypatch.setattr(Slack, "deliver", deliver)
 
-    assert post.drain("news", to_slack(slack)) == delivery.Tally(delivered=3, rejected=1)
+    assert post.drain("news", to_slack(slack)) == Tally(delivered=3, rejected=1)
     assert post.found()[0].last_error == "feeder failed at it: KeyError: 'boom'"
 
 
@@ -651,7 +651,7 @@ def test_a_private_address_is_not_told_and_the_reason_names_the_way_out(post, sl
     post.plan("news", articles[0])
     closed = Slack(kind="slack", url=slack.url + fakes.Slack.path, allow_http=True)
 
-    assert post.drain("news", closed) == delivery.Tally(retried=1)
+    assert post.drain("news", closed) == Tally(retried=1)
     assert slack.connections == 0
     assert (
         'is no address of the internet; allow it, if you mean it: allow = ["127.0.0.1"]' in post.found()[0].last_error
@@ -676,7 +676,7 @@ def test_fifty_targets_are_told_side_by_side(post, articles):
 
 
 def test_more_targets_than_may_be_told_at_once_are_told_one_after_the_other(post, slack, articles, monkeypatch):
-    monkeypatch.setattr(delivery, "AT_ONCE", 3)
+    monkeypatch.setattr("feeder.delivery.AT_ONCE", 3)
     targets = {f"t{number}": to_slack(slack, rate="") for number in range(10)}
     for name in targets:
         post.plan(name, articles[0])
@@ -744,7 +744,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(post, articles):
         thread = threading.Thread(target=talk)
         thread.start()
         target = Slack(kind="slack", url=f"http://127.0.0.1:{server.getsockname()[1]}/x", **fakes.LOOPBACK)
-        assert post.drain("news", target) == delivery.Tally(rejected=1)
+        assert post.drain("news", target) == Tally(rejected=1)
         thread.join()
 
     assert said[0] < 50_000_000  # what the machine holds in its buffers
