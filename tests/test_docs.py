@@ -9,7 +9,8 @@ import pytest
 
 from feeder import targets
 from feeder.cli import app, deliveries_app, target_app
-from feeder.settings import FeedOptions, Settings, TopicOptions, WebSubOptions, load
+from feeder.sections import FeedOptions, TopicOptions, WebSubOptions
+from feeder.settings import Settings, load
 from feeder.targets.base import Target
 from tests.worker import ROOT, House
 
