@@ -15,6 +15,7 @@ import yaml
 from frontmatter.default_handlers import YAMLHandler
 
 from feeder import text
+from feeder.articles import plain
 from feeder.errors import ArticleError, Problem
 
 MAX_DEPTH = 100  # of values within values
@@ -40,7 +41,7 @@ class Source:
         """The lines, from 1, on which the values at `paths` stand; the first line of the front matter for ()."""
         if not paths:
             return []
-        yaml_text = _BOUNDARY.split(self.text.lstrip(), 2)[1]  # python-frontmatter strips it too
+        yaml_text, _ = split(self.text.lstrip())  # python-frontmatter strips it too
         root = yaml.compose(yaml_text, Loader=yaml.CSafeLoader)
         return [_first_line(self.text) if not path else _yaml_line(self.text) + _mark(root, path) for path in paths]
 
@@ -53,10 +54,10 @@ def load(data: bytes, where: str) -> Source:
         raise complain("the file is empty")
     if not _BOUNDARY.match(source.lstrip()):
         raise complain("no front matter; begin the file with a line of three dashes, then title: …")
-    if len(_BOUNDARY.split(source.lstrip(), 2)) < 3:
-        raise complain("the front matter has no end; close it with a line of three dashes (half written?)")
     try:
-        metadata, body = frontmatter.parse(source, handler=_Handler())
+        metadata, body = frontmatter.parse(source, handler=_HANDLER)
+    except _Endless as error:
+        raise complain("the front matter has no end; close it with a line of three dashes (half written?)") from error
     except yaml.YAMLError as error:
         raise complain.of_yaml(error) from error
     except (_Bomb, RecursionError) as error:
@@ -154,12 +155,33 @@ for _tag in ("timestamp", "int", "float", "bool"):
     )
 
 
+class _Endless(Exception):
+    """The front matter begins and does not end."""
+
+
+def split(source: str) -> tuple[str, str]:
+    """The front matter and the rest of a text that begins with a boundary. What _BOUNDARY.split gives, without a search."""
+    first = _BOUNDARY.match(source)
+    start = first.end() if first else 0
+    at = start - 1
+    while (at := source.find("\n---", at)) >= 0:
+        if boundary := _BOUNDARY.match(source, at + 1):
+            return source[start : at + 1], source[boundary.end() :]
+        at += 1
+    raise _Endless
+
+
 class _Handler(YAMLHandler):
-    """python-frontmatter's YAML handler with libyaml behind it and a guard against aliases that multiply."""
+    """python-frontmatter's YAML handler with fast parsers behind it and a guard against aliases that multiply."""
 
     FM_BOUNDARY = _BOUNDARY
 
+    def split(self, text: str) -> tuple[str, str]:
+        return split(text)
+
     def load(self, fm: str, **_: object) -> Any:
+        if (found := plain.load(fm)) is not None:
+            return found
         if _MAY_BE_DEEP.search(fm) or fm.count("[") + fm.count("{") > MAX_DEPTH:
             _refuse_depth(fm)
         loader = _Loader(fm)
@@ -172,6 +194,9 @@ class _Handler(YAMLHandler):
             return loader.construct_document(node)
         finally:
             loader.dispose()
+
+
+_HANDLER = _Handler()
 
 
 def _refuse_depth(fm: str) -> None:
