@@ -12,7 +12,6 @@ import regex
 _ILLEGAL = regex.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]|\p{Noncharacter_Code_Point}"
 )
-_CLEAN_LINE = regex.compile(r"[!-%'-~]+( [!-%'-~]+)*")  # ASCII without "&" and without two spaces
 _SPACE = regex.compile(r"\s+")
 _WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+")
 _GRAPHEME = regex.compile(r"\X")
@@ -28,8 +27,8 @@ def legal(text: str) -> str:
 
 def line(text: str) -> str:
     """`text` as one clean line: entities decoded once, control characters removed, white space collapsed."""
-    if _CLEAN_LINE.fullmatch(text):  # as most are: nothing to be done
-        return text
+    if text.isprintable() and "&" not in text and "  " not in text and text[:1] != " " != text[-1:]:
+        return text  # as most are: nothing to be done
     return str(_SPACE.sub(" ", legal(html.unescape(text)))).strip()
 
 

@@ -63,6 +63,8 @@ def canonical(url: str) -> str:
 
     Tracking parameters, the fragment, a default port, a trailing slash and the case of scheme and host are left out.
     """
+    if "?" not in url and "#" not in url:
+        return url.rstrip("/")
     parts = urlsplit(url)
     pairs = [pair for pair in parts.query.split("&") if pair and not _TRACKING.match(_name(pair))]
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "&".join(pairs), ""))

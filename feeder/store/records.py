@@ -12,7 +12,11 @@ from pydantic import TypeAdapter
 from feeder.models import Article
 from feeder.slugs import slug
 
-_UNSEEN: dict[str, Any] = {"quality": None, "amp_url": "", "cdn_amp_url": ""}  # of articles and related links
+_UNSEEN: Any = {  # of an article, as pydantic leaves it out
+    **dict.fromkeys(("category", "heat", "draft", "quality", "amp_url", "cdn_amp_url"), True),
+    "images": {"__all__": {"cached"}},
+    "related": {"__all__": {"quality", "amp_url", "cdn_amp_url", "images"}},
+}
 
 
 @cache
@@ -37,14 +41,7 @@ def visible(article: Article) -> str:
 
     Of a topic that is its label: where its feed stands is no part of the article.
     """
-    seen = replace(
-        article,
-        **_UNSEEN,
-        category="",
-        heat=None,
-        draft=False,
-        topics=tuple(replace(topic, slug=slug(topic.label)) for topic in article.topics),
-        images=tuple(replace(image, cached=False) for image in article.images),
-        related=tuple(replace(link, **_UNSEEN, images=()) for link in article.related),
-    )
-    return hashlib.sha256(to_text(seen).encode()).hexdigest()[:32]
+    topics = tuple(replace(topic, slug=slug(topic.label)) for topic in article.topics)
+    seen = article if topics == article.topics else replace(article, topics=topics)
+    text = _adapter().dump_json(seen, exclude_defaults=True, exclude=_UNSEEN)
+    return hashlib.sha256(text).hexdigest()[:32]
