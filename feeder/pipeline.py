@@ -23,14 +23,15 @@ import structlog
 from feeder import __version__, outbox, websub
 from feeder.articles import crew, scan
 from feeder.errors import Problem
-from feeder.models import ALL, Article, Delivery, Rules, Site
+from feeder.models import ALL, Delivery, Rules, Site
 from feeder.publisher import Publisher
+from feeder.records import Record
 from feeder.selection import PLAIN_FEEDS, Feeds
 from feeder.store import BACKUP_OF, LAST_PASS, Store, catalog, fact, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
 
-_FILES_AT_ONCE = 500  # how many files one transaction takes in
+_FILES_AT_ONCE = 5_000  # how many files one transaction takes in
 _SEEN_UNTIL = "seen_until"
 _BUILT_WITH = "built_with"
 _ADOPT = "adopt_all"
@@ -168,7 +169,7 @@ class Pipeline:
             if isinstance(found, Problem):
                 yield catalog.Reading(path=path, stamp=stamp, problem=found)
             elif found is not None:
-                yield catalog.Reading(path=path, stamp=stamp, article=found)
+                yield catalog.Reading(path=path, stamp=stamp, record=found)
         progress(len(paths), len(paths))
 
     def _found(self, paths: Sequence[str]) -> Iterator[crew.Read]:
@@ -177,9 +178,9 @@ class Pipeline:
             return crew.read_all(self.source, paths, self.max_bytes, self.feeds)
         return (crew.read(self.source, path, self.max_bytes, self.feeds) for path in paths)
 
-    def _reread(self, path: str) -> Article | None:
+    def _reread(self, path: str) -> Record | None:
         found = crew.read(self.source, path, self.max_bytes, self.feeds)
-        return found if isinstance(found, Article) else None
+        return found if isinstance(found, Record) else None
 
     # --- catalog, plan --------------------------------------------------------------------------------------------
 
@@ -213,17 +214,22 @@ class Pipeline:
             now=self.now(),
             include_drafts=self.include_drafts,
             keep_deleted=self.keep_deleted,
+            announced=not self._tells(connection),
             feeds_of=self.feeds,
             reread=self._reread,
         )
+
+    @staticmethod
+    def _tells(connection: sa.Connection) -> bool:
+        """Whether there is anybody who is told of what is new: a target that has met what is there already."""
+        return bool(outbox_rows.adopted(connection)) and fact(connection, _ADOPT) != "yes"
 
     def _plan(self, connection: sa.Connection) -> tuple[Delivery, ...]:
         """The deliveries of what became visible; a target that is new adopts what is there."""
         now = self.now()
         adopted = outbox_rows.adopted(connection)
-        adopts_all = fact(connection, _ADOPT) == "yes"
-        news = catalog.news(connection, now) if adopted and not adopts_all else []
-        if adopts_all:
+        news = catalog.news(connection, now) if self._tells(connection) else []
+        if fact(connection, _ADOPT) == "yes":
             set_fact(connection, _ADOPT, "no")
         planned = outbox.plan(news, self.targets, adopted, now)
         for rules in self.targets:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 from slugify import slugify
 
@@ -20,6 +21,7 @@ _SLUG = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 _WORDS = [["+", " plus "], ["#", " sharp "], ["&", " and "], ["@", " at "], ["%", " percent "]]
 
 
+@lru_cache(maxsize=4_000)  # many articles, few topics
 def same(label: str) -> str:
     """What two labels have in common when they name one topic: letters' case and white space do not count."""
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
@@ -30,6 +32,7 @@ def is_slug(name: str) -> bool:
     return _SLUG.fullmatch(name) is not None and len(name) <= _MAX_LENGTH and name not in RESERVED
 
 
+@lru_cache(maxsize=4_000)
 def slug(label: str) -> str:
     """The slug of a topic's label: ``[a-z0-9-]``, at most 69 characters, one for each different label."""
     plain = same(label)

@@ -34,6 +34,8 @@ def line(text: str) -> str:
 
 def searchable(text: str) -> str:
     """`text` as a search compares it: without case, accents and forms of one letter."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     plain = unicodedata.normalize("NFKD", text.casefold())
     return str(_SPACE.sub(" ", "".join(char for char in plain if not unicodedata.combining(char)))).strip()
 

@@ -24,6 +24,7 @@ from feeder.delivery import Office
 from feeder.exchange import Clients
 from feeder.lanes import Lane, Tally
 from feeder.models import Article, News, Rules, Site, State
+from feeder.records import record
 from feeder.selection import PLAIN_FEEDS
 from feeder.store import Store, catalog, deliveries, open_store
 from feeder.targets.base import Endpoint
@@ -49,7 +50,10 @@ class Post:
     site: Site = SITE
 
     def plan(self, target: str, *articles: Article) -> None:
-        readings = [catalog.Reading(path=each.id, stamp=Stamp(1, 1, 1), article=each) for each in articles]
+        readings = [
+            catalog.Reading(path=each.id, stamp=Stamp(1, 1, 1), record=record(each, PLAIN_FEEDS.of(each)))
+            for each in articles
+        ]
         news = [News(article=each.id, published=each.published, feeds=frozenset({"all"})) for each in articles]
         with self.store.write() as connection:
             catalog.apply(
@@ -59,6 +63,7 @@ class Post:
                 now=self.time,
                 include_drafts=True,
                 keep_deleted=False,
+                announced=False,
                 feeds_of=PLAIN_FEEDS,
                 reread=lambda _: None,
             )

@@ -136,10 +136,10 @@ def written(tree: object, depth: int = 0) -> str:
     return "".join(f"{'  ' * depth}- {item}" for item in items)
 
 
-trees = st.recursive(
-    plain_values,
-    lambda below: st.dictionaries(keys, below, min_size=1, max_size=4) | st.lists(below, min_size=1, max_size=4),
-    max_leaves=12,
+trees = st.deferred(
+    lambda: (
+        plain_values | st.dictionaries(keys, trees, min_size=1, max_size=3) | st.lists(trees, min_size=1, max_size=3)
+    )
 )
 
 

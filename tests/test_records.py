@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from feeder import records
 from feeder.articles.parse import parse
 from feeder.models import Article
 from feeder.slugs import slug
-from feeder.store import records
 from tests.articles import SEEDS
 
 ARTICLES = [parse(path.read_bytes(), path.name).article for path in sorted(SEEDS.glob("*.md"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import deque
@@ -13,18 +14,20 @@ from pathlib import Path
 
 from feeder.articles import parse, scan
 from feeder.errors import ArticleError, Problem
-from feeder.models import Article
+from feeder.records import Record, record
 from feeder.selection import Feeds
 
 _FILES = 200  # that a process is given at once
+_AHEAD = 30  # times as many may be read before they are taken
 
-Read = Article | Problem | None  # None: the file has gone meanwhile
+Read = Record | Problem | None  # None: the file has gone meanwhile
 
 
 def read(source: Path, path: str, max_bytes: int, feeds: Feeds) -> Read:
-    """The article in a file below `source`, or why it is none."""
+    """The article in a file below `source` as the store keeps it, or why it is none."""
     try:
-        return parse.parse(scan.read(source, path, max_bytes), path, feeds.topic).article
+        article = parse.parse(scan.read(source, path, max_bytes), path, feeds.topic).article
+        return record(article, feeds.of(article))
     except ArticleError as error:
         return error.problem
     except FileNotFoundError:
@@ -40,7 +43,7 @@ def read_all(source: Path, paths: Sequence[str], max_bytes: int, feeds: Feeds) -
         try:
             for chunk in chunks:
                 ahead.append(pool.submit(_read, source, chunk, max_bytes, feeds))
-                if len(ahead) > 2 * crew:
+                if len(ahead) > _AHEAD:
                     yield from ahead.popleft().result()
             for future in islice(ahead, None):
                 yield from future.result()
@@ -49,6 +52,7 @@ def read_all(source: Path, paths: Sequence[str], max_bytes: int, feeds: Feeds) -
 
 
 def _begin() -> None:
+    gc.disable()  # what is read here has no cycles, and the process is short-lived
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which ends its helpers
 
 

@@ -26,6 +26,7 @@ READ = (
     "published provider topics images related"
 ).split()
 LEFT_ALONE = ("featuredContent", "layout", "secured")  # what articles carry and nobody may be shown
+_KNOWN = {*READ, *LEFT_ALONE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,15 +141,17 @@ def _hash(identity: str) -> str:
 
 
 def _look_for_misspelt(meta: Mapping[str, Any], reader: _Reader) -> None:
-    for key in meta:
-        if key in READ or key in LEFT_ALONE:
-            continue
+    for key in meta.keys() - _KNOWN:
         near = difflib.get_close_matches(str(key), READ, n=1, cutoff=0.7)
         reader.poor((str(key),), f"unknown key, not read{f'; did you mean {near[0]}?' if near else ''}")
 
 
 def _text(meta: Mapping[str, Any], key: str, reader: _Reader, *, path: KeyPath = (), required: bool = False) -> str:
     value = meta.get(key)
+    if type(value) is str and (cleaned := text.line(value)):  # as most are
+        return cleaned
+    if value is None and not required:
+        return ""
     say = reader.wrong if required else reader.poor
     if value is None:
         if required:

@@ -12,23 +12,23 @@ import sqlalchemy as sa
 from feeder.articles.scan import Stamp
 from feeder.errors import Problem
 from feeder.models import Article, News
+from feeder.records import Record, from_text
+from feeder.records import record as record_of
 from feeder.selection import Feeds
 from feeder.store import feeds
-from feeder.store.keys import among, delete
-from feeder.store.records import from_text, to_text, visible
+from feeder.store.keys import among, delete, insert
 from feeder.store.tables import articles, entries, files
-from feeder.text import searchable
 
 _SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What reading one file gave: an article, or the reason why it is none."""
+    """What reading one file gave: an article's record, or the reason why it is none."""
 
     path: str
     stamp: Stamp
-    article: Article | None = None
+    record: Record | None = None
     problem: Problem | None = None
 
 
@@ -81,37 +81,41 @@ def apply(
     now: datetime,
     include_drafts: bool,
     keep_deleted: bool,
+    announced: bool,
     feeds_of: Feeds,
-    reread: Callable[[str], Article | None],
+    reread: Callable[[str], Record | None],
 ) -> None:
     """Write what reading some files gave, and mark the feeds that it touches as stale.
 
     A file that is no article any more leaves its last good version in place. Of several files with one identity the
-    newest publishedDateTime speaks; `reread` fetches the article of such a file when it was not read this time.
+    newest publishedDateTime speaks; `reread` fetches the record of such a file when it was not read this time.
+    `announced` says that nobody is told of what comes out with these.
     """
     touched = _write_files(connection, readings, gone)
-    fresh = {reading.path: reading.article for reading in readings if reading.article}
+    fresh = {reading.path: reading.record for reading in readings if reading.record}
     known = {row.id: row for row in among(connection, sa.select(articles), articles.c.id, touched)}
-    holders: dict[str, list[tuple[str, bool]]] = {}
-    query = sa.select(files.c.article, files.c.path, files.c.problem.is_(None))
-    for article_id, path, good in among(connection, query, files.c.article, touched):
-        holders.setdefault(article_id, []).append((path, good))
+    holders = _holders(connection, known, fresh)
 
     settled = []
     for article_id in sorted(touched):
         row = known.get(article_id)
-        speaker = _speaker(holders.get(article_id, []), fresh, row, reread)
+        speaker = _speaker(holders.get(article_id, []), fresh, row, feeds_of, reread)
         if speaker is not None or not keep_deleted:
             settled.append(_settle(article_id, speaker, row, now=now, include_drafts=include_drafts))
-    _write_articles(connection, [change for change in settled if change], known, feeds_of)
+    _write_articles(connection, [change for change in settled if change], known, now if announced else None)
 
 
 def settle_orphans(connection: sa.Connection, feeds_of: Feeds, *, keep: bool) -> None:
     """Settle the articles that were kept when their files were deleted: they stay, or leave their feeds."""
     held = sa.exists().where(files.c.article == articles.c.id)
     known = {row.id: row for row in connection.execute(sa.select(articles).where(articles.c.live, ~held))}
-    changes = [replace(_gone(row), live=keep) for row in known.values()]
-    _write_articles(connection, changes, known, feeds_of)
+    changes = [
+        _Change(record=_kept(row, feeds_of), path=row.path, live=keep, updated=row.updated) for row in known.values()
+    ]
+    _write_articles(connection, changes, known, None)
+
+
+_FILE = ("path", "size", "mtime_ns", "ctime_ns", "article", "line", "problem")
 
 
 def _write_files(connection: sa.Connection, readings: Sequence[Reading], gone: Collection[str]) -> set[str]:
@@ -119,26 +123,39 @@ def _write_files(connection: sa.Connection, readings: Sequence[Reading], gone: C
     paths = [*gone, *(reading.path for reading in readings)]
     held = dict(among(connection, sa.select(files.c.path, files.c.article), files.c.path, paths))
     rows = [
-        {
-            "path": reading.path,
-            **reading.stamp._asdict(),
-            "article": reading.article.id if reading.article else held.get(reading.path),
-            "line": reading.problem.line if reading.problem else None,
-            "problem": reading.problem.reason if reading.problem else None,
-        }
+        (
+            reading.path,
+            *reading.stamp,
+            reading.record.id if reading.record else held.get(reading.path),
+            reading.problem.line if reading.problem else None,
+            reading.problem.reason if reading.problem else None,
+        )
         for reading in readings
     ]
-    delete(connection, files, files.c.path, paths)
-    if rows:
-        connection.execute(sa.insert(files), rows)
-    return {article for article in [*held.values(), *(row["article"] for row in rows)] if article}
+    delete(connection, files, files.c.path, held)
+    insert(connection, files, _FILE, rows)
+    return {article for article in [*held.values(), *(row[4] for row in rows)] if article}
+
+
+def _holders(
+    connection: sa.Connection, known: Collection[str], fresh: Mapping[str, Record]
+) -> dict[str, list[tuple[str, bool]]]:
+    """The files that hold articles, and whether they are good. An article that is not known stands in fresh ones alone."""
+    found: dict[str, list[tuple[str, bool]]] = {}
+    for path, record in fresh.items():
+        if record.id not in known:
+            found.setdefault(record.id, []).append((path, True))
+    query = sa.select(files.c.article, files.c.path, files.c.problem.is_(None))
+    for article_id, path, good in among(connection, query, files.c.article, known):
+        found.setdefault(article_id, []).append((path, good))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Change:
-    """An article's row as it shall be, and whether its feeds must be built again."""
+    """An article's row as it shall be."""
 
-    article: Article
+    record: Record
     path: str
     live: bool
     updated: datetime
@@ -146,27 +163,34 @@ class _Change:
 
 def _speaker(
     holders: Iterable[tuple[str, bool]],
-    fresh: Mapping[str, Article],
+    fresh: Mapping[str, Record],
     row: sa.Row[Any] | None,
-    reread: Callable[[str], Article | None],
-) -> tuple[str, Article] | None:
+    feeds_of: Feeds,
+    reread: Callable[[str], Record | None],
+) -> tuple[str, Record] | None:
     """The file that speaks for an article, and what it says."""
     paths = sorted(holders)
     found = []
     for path, good in paths:
-        article = fresh.get(path)
-        if article is None and row is not None and row.path == path and (len(paths) == 1 or not good):
-            article = from_text(row.record)
-        elif article is None and good:
-            article = reread(path)
-        if article is not None:
-            found.append((path, article))
+        record = fresh.get(path)
+        if record is None and row is not None and row.path == path and (len(paths) == 1 or not good):
+            record = _kept(row, feeds_of)
+        elif record is None and good:
+            record = reread(path)
+        if record is not None:
+            found.append((path, record))
     return max(found, key=lambda holder: holder[1].published, default=None)
+
+
+def _kept(row: sa.Row[Any], feeds_of: Feeds) -> Record:
+    """The record of an article as it was read last."""
+    article = from_text(row.record)
+    return record_of(article, feeds_of.of(article))
 
 
 def _settle(
     article_id: str,
-    speaker: tuple[str, Article] | None,
+    speaker: tuple[str, Record] | None,
     row: sa.Row[Any] | None,
     *,
     now: datetime,
@@ -176,21 +200,18 @@ def _settle(
     if speaker is None:
         if row is None or not row.live:
             return None
-        return _gone(row)
-    path, article = speaker
-    live = include_drafts or not article.draft
-    if article.id != article_id:  # a file with two articles' worth of history; the other id has a row of its own
+        article = from_text(row.record)
+        return _Change(record=record_of(article, {}), path=row.path, live=False, updated=row.updated)
+    path, record = speaker
+    live = include_drafts or not record.draft
+    if record.id != article_id:  # a file with two articles' worth of history; the other id has a row of its own
         return None
     if row is None:
-        return _Change(article=article, path=path, live=live, updated=_own(article.published, article_id))
+        return _Change(record=record, path=path, live=live, updated=_own(record.published, article_id))
     updated = row.updated
-    if row.visible != visible(article):
-        updated = _own(max(now, row.updated + _SECOND, article.published), article_id)
-    return _Change(article=article, path=path, live=live, updated=updated)
-
-
-def _gone(row: sa.Row[Any]) -> _Change:
-    return _Change(article=from_text(row.record), path=row.path, live=False, updated=row.updated)
+    if row.visible != record.visible:
+        updated = _own(max(now, row.updated + _SECOND, record.published), article_id)
+    return _Change(record=record, path=path, live=live, updated=updated)
 
 
 def _own(moment: datetime, article_id: str) -> datetime:
@@ -201,48 +222,48 @@ def _own(moment: datetime, article_id: str) -> datetime:
     return moment.replace(microsecond=1 + int(article_id[:8], 16) % 999_999)
 
 
+_ARTICLE = ("id", "path", "published", "updated", "live", "visible", "title", "record", "announced")
+_ENTRY = ("feed", "published", "article", "archive")
+
+
 def _write_articles(
-    connection: sa.Connection, changes: Sequence[_Change], known: Mapping[str, sa.Row[Any]], feeds_of: Feeds
+    connection: sa.Connection, changes: Sequence[_Change], known: Mapping[str, sa.Row[Any]], announced: datetime | None
 ) -> None:
-    """Write articles and the feeds that they stand in. An entry stays in the archive that it stands in."""
+    """Write articles and the feeds that they stand in. An entry stays in the archive that it stands in.
+
+    Of those that are new, what is out at `announced` is no news.
+    """
     stood = _archives(connection, known)
     new, old, members = [], [], []
     stale: dict[str, str] = {}
     stale_archives: set[tuple[str, int]] = set()
     for change in changes:
-        row, article = known.get(change.article.id), change.article
-        values = {
-            "path": change.path,
-            "published": article.published,
-            "updated": change.updated,
-            "live": change.live,
-            "visible": visible(article),
-            "title": searchable(article.title),
-            "record": to_text(article),
-        }
-        before, stands = stood.get(article.id, {}), feeds_of.of(article) if change.live else {}
-        if row is not None and {*before} == {*stands} and all(getattr(row, name) == it for name, it in values.items()):
-            continue
+        record, row = change.record, known.get(change.record.id)
+        values = (
+            *(record.id, change.path, record.published, change.updated),
+            *(change.live, record.visible, record.title, record.text),
+        )
+        before, stands = stood.get(record.id, {}), record.feeds if change.live else {}
         if row is None:
-            new.append({"id": article.id, "announced": False, **values})
+            is_no_news = announced is not None and change.live and record.published <= announced
+            new.append((*values, is_no_news))
+        elif {*before} == {*stands} and all(
+            getattr(row, name) == it for name, it in zip(_ARTICLE, values, strict=False)
+        ):
+            continue
         else:
-            old.append({"key": article.id, **values})
-        seen = row is None or row.visible != values["visible"]
+            old.append(dict(zip(_ARTICLE, values, strict=False)) | {"key": record.id})
+        seen = row is None or row.visible != record.visible
         touched = {*stands, *before} if seen else {*stands} ^ {*before}
         stale |= {name: stands.get(name, "") for name in touched}
         stale_archives |= {(name, before[name]) for name in touched if before.get(name)}
-        members += [
-            {"feed": name, "published": article.published, "article": article.id, "archive": before.get(name, 0)}
-            for name in stands
-        ]
-    if new:
-        connection.execute(sa.insert(articles), new)
+        members += [(name, record.published, record.id, before.get(name, 0)) for name in stands]
+    insert(connection, articles, _ARTICLE, sorted(new))
     if old:
-        columns: dict[str, Any] = {name: sa.bindparam(name) for name in old[0] if name != "key"}
+        columns: dict[str, Any] = {name: sa.bindparam(name) for name in _ARTICLE if name not in ("id", "announced")}
         connection.execute(sa.update(articles).where(articles.c.id == sa.bindparam("key")).values(columns), old)
         delete(connection, entries, entries.c.article, [row["key"] for row in old])
-    if members:
-        connection.execute(sa.insert(entries), members)
+    insert(connection, entries, _ENTRY, sorted(members))
     feeds.mark_stale(connection, stale)
     feeds.mark_archives_stale(connection, stale_archives)
 

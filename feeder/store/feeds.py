@@ -9,8 +9,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from feeder.models import Entry, News, Topic
+from feeder.records import from_text
 from feeder.store.keys import among, chunks
-from feeder.store.records import from_text
 from feeder.store.tables import articles, entries, feeds, stale_archives
 
 

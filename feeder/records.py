@@ -1,9 +1,11 @@
-"""Articles as text in the store."""
+"""Articles as the store keeps them: as text, with what is asked of them without reading it."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any
 
@@ -11,12 +13,44 @@ from pydantic import TypeAdapter
 
 from feeder.models import Article
 from feeder.slugs import slug
+from feeder.text import searchable
 
 _UNSEEN: Any = {  # of an article, as pydantic leaves it out
     **dict.fromkeys(("category", "heat", "draft", "quality", "amp_url", "cdn_amp_url"), True),
     "images": {"__all__": {"cached"}},
     "related": {"__all__": {"quality", "amp_url", "cdn_amp_url", "images"}},
 }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """An article as the store keeps it. Cheap to hand from one process to another."""
+
+    id: str
+    published: datetime
+    draft: bool
+    visible: str  # digest of what a reader sees
+    title: str  # as a search compares it
+    text: str  # the article as JSON
+    feeds: Mapping[str, str]  # that it stands in while it is live: their titles by name
+
+    @property
+    def article(self) -> Article:
+        """The article itself."""
+        return from_text(self.text)
+
+
+def record(article: Article, feeds: Mapping[str, str]) -> Record:
+    """The record of an article that stands in `feeds`."""
+    return Record(
+        id=article.id,
+        published=article.published,
+        draft=article.draft,
+        visible=visible(article),
+        title=searchable(article.title),
+        text=to_text(article),
+        feeds=feeds,
+    )
 
 
 @cache
