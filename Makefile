@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-system check bench chaos audit format lock clean
+.PHONY: run test test-system check bench bench-large chaos audit format lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run.stamp  ## the worker with its web server, on the seeds
@@ -23,8 +24,11 @@ check: $(VENV)/dev.stamp  ## lint, format, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.stamp  ## the benchmarks, printed as a table
-	$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/bench.stamp  ## feeder beside its peers, as a table of ratios: half an hour
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-large: $(VENV)/dev.stamp  ## the same work on 10,000 and on 1,000,000 articles: 10 GB of disk, an hour
+	$(BIN)/python -m tests.benchmarks --growth --articles 1000000 $(ARGS)
 
 chaos: $(VENV)/chaos.stamp  ## faults in numbers: half an hour of kill -9, dead targets, traffic and fuzzing
 	$(BIN)/python -m tests.chaos $(ARGS)
@@ -39,6 +43,7 @@ format: $(VENV)/dev.stamp
 lock:  ## resolve the dependencies again (needs uv on the PATH); review the difference before you commit it
 	$(LOCK) --upgrade --group build -o requirements.txt pyproject.toml
 	$(LOCK) --group build --group dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(LOCK) --group build --group dev --group bench -c requirements-dev.txt -o requirements-bench.txt pyproject.toml
 	$(LOCK) --group build --group dev --group chaos -c requirements-dev.txt -o requirements-chaos.txt pyproject.toml
 
 clean:
@@ -61,4 +66,10 @@ $(VENV)/dev.stamp: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/chaos.stamp: requirements-chaos.txt pyproject.toml | $(VENV)/dev.stamp
 	$(PIP) install --require-hashes --no-deps -r requirements-chaos.txt
+	@touch $@
+
+# What feeder is measured against. `make bench` says what it could not get, and does without it.
+$(VENV)/bench.stamp: requirements-bench.txt | $(VENV)/dev.stamp
+	-$(PIP) install --require-hashes --no-deps -r requirements-bench.txt
+	-for peer in hugo nginx wrk; do command -v $$peer /usr/sbin/$$peer >/dev/null || $(SUDO) apt-get install -qq --yes $$peer || true; done
 	@touch $@

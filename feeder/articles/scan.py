@@ -37,6 +37,9 @@ class Stamp(NamedTuple):
         return self._replace(size=-1)
 
 
+Known = Mapping[str, tuple[int, int, int]]  # stamps by path
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
     """What differs between a folder and what is known of it. Paths are relative to the folder, with '/'."""
@@ -46,57 +49,28 @@ class Changes:
     problems: tuple[Problem, ...] = ()  # what could not be looked at
 
 
-def compare(root: Path, known: Mapping[str, Stamp]) -> Changes:
+def compare(root: Path, known: Known) -> Changes:
     """Look through the whole folder. FolderError when it is not there: nothing is taken for gone then."""
-    problems: list[Problem] = []
-    unread: list[str] = []
-    changed, missing = {}, set(known)
-    for path, stamp in _walk(root, problems, unread):
-        missing.discard(path)
-        if known.get(path) != stamp:
-            changed[path] = stamp
-    return Changes(changed=changed, gone=_gone(missing, unread), problems=tuple(problems))
+    look = _Look(root, known)
+    changed = dict(look.below(""))
+    missing = set(known).difference(look.seen) if changed or len(look.seen) < len(known) else set()
+    return look.changes(changed, missing)
 
 
-def compare_some(root: Path, known: Mapping[str, Stamp], paths: Iterable[str]) -> Changes:
+def compare_some(root: Path, known: Known, paths: Iterable[str]) -> Changes:
     """Look at some files and folders only. `known` need hold no others than those, and what is in them.
 
     FolderError when the whole folder is not there, as in `compare`.
     """
-    problems: list[Problem] = []
-    unread: list[str] = []
-    changed: dict[str, Stamp] = {}
-    gone: set[str] = set()
-    _listing(root, "", problems, unread)
-    for path in paths:
-        found = dict(_at(root, path, problems, unread))
-        changed |= {each: stamp for each, stamp in found.items() if known.get(each) != stamp}
-        within = [path] if is_article(path) else [each for each in known if each.startswith(f"{path}/")]
-        gone |= {each for each in within if each in known and each not in found}
-    return Changes(changed=changed, gone=_gone(gone, unread), problems=tuple(problems))
+    look = _Look(root, known)
+    look.listing("")
+    changed = {each: stamp for path in paths for each, stamp in look.at(path)}
+    asked = {each for path in paths for each in ([path] if is_article(path) else _within(path, known))}
+    return look.changes(changed, asked.intersection(known).difference(look.seen))
 
 
-def _gone(missing: Iterable[str], unread: Iterable[str]) -> frozenset[str]:
-    """What is missing, but for what stands in folders that could not be read."""
-    return frozenset(path for path in missing if not any(path.startswith(folder) for folder in unread))
-
-
-def _at(root: Path, path: str, problems: list[Problem], unread: list[str]) -> Iterator[tuple[str, Stamp]]:
-    """The article at `path`, or those in the folder there; nothing when it is gone, hidden or behind a linked folder."""
-    parts = path.split("/")
-    if any(part.startswith(".") for part in parts) or any(_is_link(root, parts[:end]) for end in range(1, len(parts))):
-        return
-    full = root / path
-    try:
-        if not full.is_symlink() and full.is_dir():
-            yield from _walk(root, problems, unread, start=f"{path}/")
-        elif path.lower().endswith(SUFFIXES) or full.is_symlink():
-            yield path, _stamp(root, full)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        unread.append(path)
-        problems.append(Problem(where=path, reason=f"cannot be looked at: {error.strerror}"))
+def _within(folder: str, known: Known) -> list[str]:
+    return [path for path in known if path.startswith(f"{folder}/")]
 
 
 def _is_link(root: Path, parts: list[str]) -> bool:
@@ -188,48 +162,101 @@ def _stamp(root: Path, full: Path) -> Stamp:
     return Stamp(about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
-def _walk(root: Path, problems: list[Problem], unread: list[str], start: str = "") -> Iterator[tuple[str, Stamp]]:
-    """The article files below `root`, or its folder `start`, with their stamps, each folder in order of its names."""
-    folders = [start]
-    while folders:
-        folder = folders.pop()
-        for entry in _listing(root, folder, problems, unread):
-            path = folder + entry.name
-            if not _is_utf8(path):
-                problems.append(Problem(where=ascii(path), reason="the file's name is not UTF-8; rename it"))
-            elif entry.is_symlink():
-                yield from _walk_link(root, path)
-            elif entry.is_dir(follow_symlinks=False):
-                folders.append(f"{path}/")
-            elif path.lower().endswith(SUFFIXES):
-                with suppress(FileNotFoundError):
-                    about = entry.stat(follow_symlinks=False)
-                    yield path, Stamp(about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+class _Look:
+    """One look at a folder: what differs from what is known of it, what is there at all, and what is wrong."""
 
+    def __init__(self, root: Path, known: Known) -> None:
+        self.seen: list[str] = []  # the paths of all articles that are there
+        self._root, self._known = root, known
+        self._unread: list[str] = []  # files and folders that could not be looked at
+        self._problems: list[Problem] = []
 
-def _listing(root: Path, folder: str, problems: list[Problem], unread: list[str]) -> list[os.DirEntry[str]]:
-    """What is in a folder and not hidden, by name."""
-    try:
-        with os.scandir(root / folder) as entries:
-            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        if not folder:
-            reason = f"the folder of articles cannot be read: {error.strerror} (setting: source)"
-            raise FolderError(f"{root}: {reason}") from error
-        unread.append(folder)
-        problems.append(Problem(where=folder, reason=f"the folder cannot be read: {error.strerror}"))
-        return []
+    def changes(self, changed: Mapping[str, Stamp], missing: Iterable[str]) -> Changes:
+        """What came of it. Of what is missing nothing is gone that stands in a folder that could not be read."""
+        gone = frozenset(path for path in missing if not any(path.startswith(folder) for folder in self._unread))
+        return Changes(changed=changed, gone=gone, problems=tuple(self._problems))
 
+    def at(self, path: str) -> Iterator[tuple[str, Stamp]]:
+        """The file at `path`, or those in the folder there; nothing when it is gone, hidden or behind a linked folder."""
+        parts = path.split("/")
+        links = (_is_link(self._root, parts[:end]) for end in range(1, len(parts)))
+        if any(part.startswith(".") for part in parts) or any(links):
+            return
+        full = self._root / path
+        try:
+            if not full.is_symlink() and full.is_dir():
+                yield from self.below(f"{path}/")
+            elif path.lower().endswith(SUFFIXES) or full.is_symlink():
+                yield from self._differing(path, _stamp(self._root, full))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self._wrong(path, f"cannot be looked at: {error.strerror}")
 
-def _walk_link(root: Path, path: str) -> Iterator[tuple[str, Stamp]]:
-    """A link to an article, and a link to a folder elsewhere, which is not followed but reported when it is read."""
-    full = root / path
-    try:
-        leads_to_folder = full.is_dir()
-        if path.lower().endswith(SUFFIXES) or (leads_to_folder and _leaves(root, full)):
-            yield path, _stamp(root, full)
-    except OSError:
-        return
+    def below(self, start: str) -> Iterator[tuple[str, Stamp]]:
+        """The files in the folder `start`, which is empty or ends with a slash, each folder in order of its names."""
+        folders = [start]
+        while folders:
+            folder = folders.pop()
+            for entry in sorted(self._strange(folder), key=lambda entry: entry.name):
+                path = folder + entry.name
+                if not _is_utf8(path):
+                    self._problems.append(Problem(where=ascii(path), reason="the file's name is not UTF-8; rename it"))
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{path}/")
+                else:
+                    yield from self._file(path, entry)
+
+    def listing(self, folder: str) -> list[os.DirEntry[str]]:
+        """What is in a folder."""
+        try:
+            with os.scandir(self._root / folder) as entries:
+                return list(entries)
+        except OSError as error:
+            if not folder:
+                reason = f"the folder of articles cannot be read: {error.strerror} (setting: source)"
+                raise FolderError(f"{self._root}: {reason}") from error
+            self._wrong(folder, f"the folder cannot be read: {error.strerror}")
+            return []
+
+    def _strange(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        """What is in a folder, is not hidden, and is no file that is as it was. Most are, so this is what a pass costs."""
+        known, seen = self._known.get, self.seen.append
+        for entry in self.listing(folder):
+            with suppress(OSError):  # `_file` says so
+                about = entry.stat(follow_symlinks=False)
+                if known(path := folder + entry.name) == (about.st_size, about.st_mtime_ns, about.st_ctime_ns):
+                    seen(path)
+                    continue
+            if not entry.name.startswith("."):
+                yield entry
+
+    def _file(self, path: str, entry: os.DirEntry[str]) -> Iterator[tuple[str, Stamp]]:
+        is_article = path.lower().endswith(SUFFIXES)
+        full = self._root / path
+        try:
+            if (
+                entry.is_symlink()
+            ):  # to an article, or to a folder elsewhere: not followed, but reported when it is read
+                leads_to_folder = full.is_dir()
+                if is_article or (leads_to_folder and _leaves(self._root, full)):
+                    yield from self._differing(path, _stamp(self._root, full))
+            elif is_article:
+                about = entry.stat(follow_symlinks=False)
+                yield from self._differing(path, Stamp(about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._wrong(path, f"cannot be looked at: {error.strerror}")
+
+    def _differing(self, path: str, stamp: Stamp) -> Iterator[tuple[str, Stamp]]:
+        self.seen.append(path)
+        if self._known.get(path) != stamp:
+            yield path, stamp
+
+    def _wrong(self, path: str, reason: str) -> None:
+        self._unread.append(path)
+        self._problems.append(Problem(where=path, reason=reason))
 
 
 def _leaves(root: Path, link: Path) -> bool:

@@ -16,7 +16,7 @@ from feeder.records import Record, from_text
 from feeder.records import record as record_of
 from feeder.selection import Feeds
 from feeder.store import feeds
-from feeder.store.keys import among, delete, insert
+from feeder.store.keys import among, delete, insert, plain_rows
 from feeder.store.tables import articles, entries, files
 
 _SECOND = timedelta(seconds=1)
@@ -32,11 +32,11 @@ class Reading:
     problem: Problem | None = None
 
 
-def stamps(connection: sa.Connection, paths: Collection[str] | None = None) -> dict[str, Stamp]:
+def stamps(connection: sa.Connection, paths: Collection[str] | None = None) -> dict[str, tuple[int, int, int]]:
     """The stamps of all known files, or of those at `paths` and in the folders there."""
     query = sa.select(files.c.path, files.c.size, files.c.mtime_ns, files.c.ctime_ns)
     if paths is None:
-        return _stamps(connection.execute(query))
+        return {row[0]: row[1:] for row in plain_rows(connection, query)}
     found = _stamps(among(connection, query, files.c.path, paths))
     for path in paths:
         if path not in found:  # "0" comes right after "/"
@@ -44,8 +44,8 @@ def stamps(connection: sa.Connection, paths: Collection[str] | None = None) -> d
     return found
 
 
-def _stamps(rows: Iterable[Any]) -> dict[str, Stamp]:
-    return {path: Stamp(size, mtime, ctime) for path, size, mtime, ctime in rows}
+def _stamps(rows: Iterable[Any]) -> dict[str, tuple[int, int, int]]:
+    return {path: (size, mtime, ctime) for path, size, mtime, ctime in rows}
 
 
 def forget_stamps(connection: sa.Connection) -> None:

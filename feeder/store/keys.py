@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +14,16 @@ def chunks(keys: Iterable[Any]) -> Iterable[list[Any]]:
     """The different ones of `keys`, in order, in lists of bearable length."""
     ordered = sorted(set(keys))
     return (ordered[start : start + _MANY] for start in range(0, len(ordered), _MANY))
+
+
+def plain_rows(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query without parameters as the driver gives them (PEP 249): the fast way to very many."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(str(query.compile(dialect=connection.dialect)))
+        yield from cursor.fetchall()
+    finally:
+        cursor.close()
 
 
 def among(connection: sa.Connection, query: sa.Select[Any], column: sa.Column[Any], keys: Iterable[Any]) -> list[Any]:
@@ -36,4 +46,6 @@ def insert(connection: sa.Connection, table: sa.Table, names: Sequence[str], row
         if (convert := table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) is not None:
             columns[name] = tuple(map(convert, values))
     if columns:
-        connection.exec_driver_sql(str(statement), list(zip(*map(columns.get, statement.positiontup or ()), strict=True)))
+        connection.exec_driver_sql(
+            str(statement), list(zip(*map(columns.get, statement.positiontup or ()), strict=True))
+        )

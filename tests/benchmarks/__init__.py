@@ -1,1 +1,1 @@
-"""What `make bench` measures. Figures, not promises: nothing here fails for being slow."""
+"""What `make bench` measures. Figures, not tests: nothing here fails for being slow."""

@@ -26,9 +26,9 @@ def generate(folder: Path, number: int, seed: int = 1) -> None:
         (below / f"article-{index:07}.md").write_text(article(index, chance), encoding="utf-8")
 
 
-def article(index: int, chance: random.Random) -> str:
+def article(index: int, chance: random.Random, published: datetime | None = None) -> str:
     """The text of one article, with the keys, sizes and links of the seeds."""
-    published = _NEWEST - timedelta(minutes=chance.randrange(10 * 365 * 24 * 60))
+    published = published or _NEWEST - timedelta(minutes=chance.randrange(10 * 365 * 24 * 60))
     link = f"https://news-{index % 97}.example.com/{published:%Y/%m/%d}/article-{index}/"
     lines = [
         "category: news",
@@ -41,7 +41,9 @@ def article(index: int, chance: random.Random) -> str:
         f"quality: {chance.randrange(100)}",
         "heat: -1",
         "published: false",
+        "",
         *_provider(index % 97, chance, ""),
+        "",
         "topics:",
         *(f"  - {topic}" for topic in chance.sample(TOPICS, chance.randint(1, 3))),
         *(_image(link) if chance.random() < 0.6 else []),
