@@ -22,7 +22,7 @@ ANSWER = 20_000  # bytes of an answer that are read
 USER_AGENT = f"feeder/{__version__}"
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
-_OF_THE_BODY = frozenset({b"content-encoding", b"content-length"})  # headers that no longer hold when it was read
+_OF_THE_BODY = ("content-encoding", "content-length")  # headers that no longer hold when it was read
 
 R = TypeVar("R")
 
@@ -121,7 +121,7 @@ async def _driven(
         outcome = Outcome(kind="unknown", reason=_reason(error))
     except Exception as error:  # noqa: BLE001 - an article that breaks a target is a dead letter, and stops no other
         outcome = Outcome(kind="unknown" if sent else "rejected", reason=f"feeder failed at it: {_reason(error)}")
-    if isinstance(outcome, Outcome):
+    if isinstance(outcome, Outcome) and outcome.reason:
         return replace(outcome, reason=redact(outcome.reason, target.secrets()))
     return outcome
 
@@ -138,8 +138,9 @@ async def _exchange(http: httpx.AsyncBaseTransport, request: httpx.Request) -> h
                     break
         finally:
             await response.aclose()
-    headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _OF_THE_BODY]
-    return httpx.Response(response.status_code, headers=headers, content=bytes(body[:ANSWER]), request=request)
+    for name in _OF_THE_BODY:
+        response.headers.pop(name, None)
+    return httpx.Response(response.status_code, headers=response.headers, content=bytes(body[:ANSWER]), request=request)
 
 
 def _reason(error: Exception) -> str:

@@ -184,6 +184,9 @@ class Headline:
     hashtags: tuple[str, ...] = ()  # without '#'
     language: str = ""
 
+    def __hash__(self) -> int:  # equal ones are about the same article; the whole of it takes a while
+        return hash(self.article.id)
+
     @property
     def title(self) -> str:
         """The article's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,8 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from feeder import outbox, selection
+from feeder import logs, outbox, selection
+from feeder.app import calm_collector
 from feeder.articles.scan import Stamp
 from feeder.delivery import Office
 from feeder.exchange import Clients
@@ -82,6 +84,7 @@ async def _office(targets: Mapping[str, webhook.Webhook], folder: Path) -> float
                 now=lambda: datetime.now(UTC),
                 spread=lambda: 0.0,
             )
+            calm_collector()
             start = time.perf_counter()
             tallies = await office.drain(asyncio.Event())
             seconds = time.perf_counter() - start
@@ -113,7 +116,8 @@ async def _bare(targets: Mapping[str, webhook.Webhook]) -> float:
 def measure_sending(_: House) -> Iterator[Row]:
     """Rows 5 and 6."""
     ours, bare, apprise = [], [], []
-    with receiver() as port:
+    with receiver() as port, Path(os.devnull).open("w") as nowhere:
+        logs.configure("json", nowhere)  # as a worker under a supervisor does
         targets = _targets(port, TARGETS)
         for _ in range(RUNS):
             with TemporaryDirectory() as folder:
