@@ -30,7 +30,7 @@ from feeder import exchange, inspection, reports, server, web
 from feeder.delivery import Office
 from feeder.desk import endpoints, opened, utc_now
 from feeder.errors import FolderError, Problem
-from feeder.exchange import Clients
+from feeder.exchange import Clients, TerminalTransport
 from feeder.feeds import publish
 from feeder.lanes import Lane, Tally
 from feeder.models import Outcome, Rules
@@ -41,7 +41,6 @@ from feeder.settings import Loaded
 from feeder.store import Store, copied_store
 from feeder.store.lock import only_worker
 from feeder.targets.base import Target
-from feeder.terminal import TerminalTransport
 
 _STOP_WITHIN = 8.0  # seconds that an exchange gets to end after a signal; the process ends within 10
 

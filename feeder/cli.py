@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -70,6 +71,7 @@ def _options(
 
 def main() -> None:
     """The entry point: runs a command; whatever goes wrong is said without a traceback."""
+    gc.disable()  # a command that asks is over before there is garbage; those that work enable it
     try:
         app()
     except FeederError as error:
@@ -92,6 +94,8 @@ def main() -> None:
         _fail(
             f"something unforeseen: {type(error).__name__}: {error}; `feeder --debug …` shows where; please report it"
         )
+    finally:
+        gc.freeze()  # so that the interpreter does not look through all modules once more as it ends
 
 
 def _fail(message: str) -> NoReturn:
@@ -114,7 +118,7 @@ def run(
     """Run the worker: watch the folder, publish feeds, tell headlines, until a signal ends it."""
     from feeder import app as house
 
-    loaded = _loaded(host=host, port=port)
+    loaded = _logging(_loaded(host=host, port=port))
     house.run(loaded, output.stdout(), with_web=serve)
 
 
@@ -126,7 +130,7 @@ def serve(
     """Serve the feeds over HTTP, beside a worker."""
     from feeder import app as house
 
-    house.serve(_loaded(host=host, port=port))
+    house.serve(_logging(_loaded(host=host, port=port)))
 
 
 @app.command()
@@ -139,7 +143,7 @@ def once(
     """Make one pass, deliver what is due, and exit: for cron and CI."""
     from feeder import app as house
 
-    loaded = _loaded()
+    loaded = _logging(_loaded())
     with output.progress("Reading articles") as progress:
         if dry_run:
             report, tallies = house.dry_run(loaded, progress), {}
@@ -168,6 +172,7 @@ def check(
     from feeder import desk, inspection, settings
     from feeder.selection import PLAIN_FEEDS
 
+    gc.enable()
     problems: list[Problem] = []
     targets: dict[str, Target] = {}
     feeds = PLAIN_FEEDS
@@ -309,7 +314,7 @@ def target_test(name: Annotated[str, typer.Argument(help="A target's name.")]) -
 
     from feeder import app as house
 
-    loaded = _loaded()
+    loaded = _logging(_loaded())
     outcome = asyncio.run(house.send_test(_target(loaded, name), output.stdout()))
     said = f"{name}: {outcome.kind}{f' ({outcome.reason})' if outcome.reason else ''}"
     typer.secho(said, err=True, fg="green" if outcome.kind == "delivered" else "red")
@@ -336,13 +341,21 @@ def target_enable(name: Annotated[str, typer.Argument(help="A target's name.")])
 def _loaded(**over: Any) -> Loaded:
     from dataclasses import replace
 
-    from feeder import logs, settings
+    from feeder import settings
 
     loaded = settings.load(_Places.config, _Places.secrets)
-    logs.configure(loaded.settings.log_format, secrets=loaded.secrets)
     _Places.hidden = loaded.secrets
     given = {name: value for name, value in over.items() if value is not None}
     return replace(loaded, settings=loaded.settings.model_copy(update=given))
+
+
+def _logging(loaded: Loaded) -> Loaded:
+    """The settings of a command that works and logs; the others ask, and answer sooner."""
+    from feeder import logs
+
+    gc.enable()
+    logs.configure(loaded.settings.log_format, secrets=loaded.secrets)
+    return loaded
 
 
 def _target(loaded: Loaded, name: str) -> Target:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import datetime
 from typing import Self, TypeVar
 
 import httpx
+from rich.console import Console
 
-from feeder import __version__
+from feeder import __version__, terminal
 from feeder.models import Headline, Outcome, Ping
 from feeder.redact import redact
 from feeder.targets.base import Endpoint
@@ -56,6 +58,25 @@ class Clients:
         if key not in self._made:
             self._made[key] = _Ways(self._terminal, GuardedTransport(allowed=endpoint.networks, keep=key[1]))
         return self._made[key]
+
+
+class TerminalTransport(httpx.AsyncBaseTransport):
+    """An httpx transport that draws a card for each request: colour on a terminal, plain text in a pipe.
+
+    The console target's requests come here instead of to the network, so that they are driven, recorded and previewed like
+    all others.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Draw the card in the request's body. 500 when the terminal is gone, so that it is tried again."""
+        try:
+            terminal.draw(self._console, json.loads(request.content))
+        except OSError as error:
+            return httpx.Response(500, text=f"standard output: {error.strerror}", request=request)
+        return httpx.Response(200, request=request)
 
 
 class _Ways(httpx.AsyncBaseTransport):

@@ -12,8 +12,6 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from slugify import slugify
-
 RESERVED = frozenset({"all", "index", "feeds"})  # names that feeder gives to documents of its own
 _MAX_LENGTH = 60
 _PLAIN = re.compile("[a-z0-9]+( [a-z0-9]+)*")
@@ -40,5 +38,7 @@ def slug(label: str) -> str:
     if _PLAIN.fullmatch(plain) and len(name) <= _MAX_LENGTH and name not in RESERVED:
         return name
     digest = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    from slugify import slugify  # noqa: PLC0415 - few labels want it
+
     readable = slugify(plain, replacements=_WORDS, max_length=_MAX_LENGTH, word_boundary=True)
     return f"{readable or 'topic'}-{digest}"

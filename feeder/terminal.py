@@ -1,17 +1,11 @@
-"""Headlines on a terminal. The only home of Rich outside the commands.
-
-The console target's requests come here instead of to the network, so that they are driven, recorded and previewed like all
-others.
-"""
+"""Headlines on a terminal, as cards. The only home of Rich outside the commands."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -25,21 +19,6 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Called by Rich in place of the BrokenPipeError that it met: whoever printed is told of it."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-
-
-class TerminalTransport(httpx.AsyncBaseTransport):
-    """An httpx transport that draws a card for each request: colour on a terminal, plain text in a pipe."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Draw the card in the request's body. 500 when the terminal is gone, so that it is tried again."""
-        try:
-            draw(self._console, json.loads(request.content))
-        except OSError as error:
-            return httpx.Response(500, text=f"standard output: {error.strerror}", request=request)
-        return httpx.Response(200, request=request)
 
 
 def draw(console: Console, card: dict[str, Any]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit, urlunsplit
 
-import idna
-
 MAX_LENGTH = 2048  # the shortest limit among the services that take a link (Discord)
 
 # Parameters that say where a reader came from, not what is read.
@@ -82,6 +80,8 @@ def _host(host: str) -> str:
         if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", host):
             raise ValueError("has characters in its host name that no host can have")
         return host
+    import idna  # noqa: PLC0415 - few addresses want it
+
     try:
         return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError as error:

@@ -12,11 +12,9 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-import httpx
-
 from feeder.models import Delivery, Ping, Site
 from feeder.outbox import delivery_id
-from feeder.targets.base import Endpoint, Steps, outcome_of
+from feeder.targets.base import Endpoint, Steps, outcome_of, request
 
 GATHER = timedelta(seconds=1)  # a document that changes again within this is told once
 MARK = "@"  # in the subjects of deliveries to hubs, and in no other
@@ -33,7 +31,7 @@ class Hub(Endpoint):
     def deliver(self, told: Ping, key: str) -> Steps:
         """One notification."""
         form = {"hub.mode": "publish", "hub.url": told.url, "hub.topic": told.url}
-        response = yield httpx.Request("POST", self.url, data=form)
+        response = yield request("POST", self.url, data=form)
         outcome = outcome_of(response)
         # It holds no credentials of ours, so that "gone" is no more than a refusal.
         return replace(outcome, kind="rejected") if outcome.kind == "gone" else outcome

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from feeder import terminal
 from feeder.articles.parse import parse
+from feeder.exchange import TerminalTransport
 from feeder.models import Headline, Image
 from feeder.targets.console import URL
 from feeder.targets.console import Console as ConsoleTarget
-from feeder.terminal import Terminal, TerminalTransport
+from feeder.terminal import Terminal
 from tests.articles import article, drive, headline, related, requests_of, seed
 
 TARGET = ConsoleTarget(kind="console")

@@ -21,7 +21,7 @@ from feeder import outbox
 from feeder.articles.parse import parse
 from feeder.articles.scan import Stamp
 from feeder.delivery import Office
-from feeder.exchange import Clients
+from feeder.exchange import Clients, TerminalTransport
 from feeder.lanes import Lane, Tally
 from feeder.models import Article, News, Rules, Site, State
 from feeder.records import record
@@ -32,7 +32,7 @@ from feeder.targets.console import Console as ConsoleTarget
 from feeder.targets.mastodon import Mastodon
 from feeder.targets.slack import Slack
 from feeder.targets.webhook import Webhook
-from feeder.terminal import Terminal, TerminalTransport
+from feeder.terminal import Terminal
 from tests import fakes
 from tests.house import SITE
 from tests.worker import SEEDS

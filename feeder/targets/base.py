@@ -11,10 +11,9 @@ import json
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,8 +32,11 @@ from feeder.outbox import Care
 from feeder.pacing import Rate
 from feeder.selection import PLAIN_FEEDS, Feeds
 
-Steps = Generator[httpx.Request, httpx.Response, Outcome]
-Looking = Generator[httpx.Request, httpx.Response, Outcome | None]
+if TYPE_CHECKING:  # whoever only reads settings does without
+    import httpx
+
+Steps = Generator["httpx.Request", "httpx.Response", Outcome]
+Looking = Generator["httpx.Request", "httpx.Response", Outcome | None]
 
 _RATE_LIMITED_WAIT = timedelta(seconds=60)  # after a 429 that names no time
 _A_UNIX_TIME = 3e8  # seconds; no service asks for such a wait
@@ -188,6 +190,13 @@ class Target(Endpoint):
             max_per_pass=self.max_per_pass,
             max_age=timedelta(days=self.max_age) if self.max_age else None,
         )
+
+
+def request(method: str, url: str, **parts: Any) -> httpx.Request:
+    """A request for a target's steps to yield."""
+    import httpx  # noqa: PLC0415 - slow to import, and commands that only ask make no request
+
+    return httpx.Request(method, url, **parts)
 
 
 def outcome_of(response: httpx.Response, **changes: Any) -> Outcome:

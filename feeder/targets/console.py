@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import httpx
 from pydantic import Field
 
 from feeder.models import Headline
-from feeder.targets.base import Hashtags, Steps, Target, outcome_of
+from feeder.targets.base import Hashtags, Steps, Target, outcome_of, request
 
 URL = "console://stdout"  # what the terminal is called among the places that requests go
 
@@ -37,5 +36,5 @@ class Console(Target):
                 for link in headline.related
             ],
         }
-        response = yield httpx.Request("POST", URL, json=card)
+        response = yield request("POST", URL, json=card)
         return outcome_of(response)

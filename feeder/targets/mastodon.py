@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from html import unescape
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import httpx
 from pydantic import AfterValidator, Field
 
 from feeder import text
@@ -27,8 +26,12 @@ from feeder.targets.base import (
     list_of,
     moment,
     outcome_of,
+    request,
     said,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 _URL = re.compile(r"https?://[!-~]+")  # what is not ASCII ends a link
 _COUNTED_SHORT = re.compile(
@@ -66,7 +69,7 @@ class Mastodon(Target):
         if re.fullmatch(r"[a-z]{2,3}", language := headline.language.split("-")[0].lower()):
             body["language"] = language
         address = f"{self.url.get_secret_value().rstrip('/')}/api/v1/statuses"
-        response = yield httpx.Request("POST", address, json=body, headers={"Idempotency-Key": key})
+        response = yield request("POST", address, json=body, headers={"Idempotency-Key": key})
         return _outcome(response)
 
     def look(self, headline: Headline, key: str, since: datetime) -> Looking:
@@ -93,7 +96,7 @@ class Mastodon(Target):
         return Outcome(kind="rejected", reason="too many statuses since then to look through")
 
     def _get(self, path: str) -> httpx.Request:
-        return httpx.Request("GET", f"{self.url.get_secret_value().rstrip('/')}/api/v1/{path}")
+        return request("GET", f"{self.url.get_secret_value().rstrip('/')}/api/v1/{path}")
 
     def sign(self, request: httpx.Request, now: datetime) -> None:
         """The account's token."""

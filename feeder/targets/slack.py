@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import httpx
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from feeder import text
@@ -27,8 +26,12 @@ from feeder.targets.base import (
     checked_rate,
     not_before,
     outcome_of,
+    request,
     said,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 API = "https://slack.com/api/chat.postMessage"
 
@@ -99,7 +102,7 @@ class Slack(Target):
         for _ in range(_PAGES):
             asked = {"channel": self.channel, "oldest": f"{since.timestamp() - _CLOCKS_DIFFER:.6f}", "limit": "200"}
             form = {**asked, "include_all_metadata": "true", **({"cursor": cursor} if cursor else {})}
-            response = yield httpx.Request("POST", api, data=form)
+            response = yield request("POST", api, data=form)
             answer = answer_of(response)
             if not response.is_success or answer.get("ok") is not True:
                 return _not_seen(response, str(answer.get("error", "")))
@@ -114,9 +117,9 @@ class Slack(Target):
     def _request(self, headline: Headline, key: str, *, image: bool) -> httpx.Request:
         body = message(headline, image=image)
         if self.url is not None:
-            return httpx.Request("POST", self.url.get_secret_value(), json=body)
+            return request("POST", self.url.get_secret_value(), json=body)
         metadata = {"event_type": _EVENT, "event_payload": {"delivery": key}}
-        return httpx.Request(
+        return request(
             "POST", self.api.get_secret_value(), json={"channel": self.channel, **body, "metadata": metadata}
         )
 

@@ -9,15 +9,16 @@ import base64
 import json
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import httpx
 from pydantic import AfterValidator, Field, SecretStr
-from standardwebhooks import Webhook as Signer
 
 from feeder import text
 from feeder.models import Headline, Image, Provider, RelatedLink
-from feeder.targets.base import Hashtags, SecretUrl, Steps, Target, outcome_of
+from feeder.targets.base import Hashtags, SecretUrl, Steps, Target, outcome_of, request
+
+if TYPE_CHECKING:
+    import httpx
 
 _BODY = 20_000  # bytes: what the standard asks senders to stay under
 _EXCERPT = 2_000  # UTF-16 units, like those below
@@ -51,11 +52,13 @@ class Webhook(Target):
     def deliver(self, headline: Headline, key: str) -> Steps:
         """One event of type `article.published`."""
         headers = {"content-type": "application/json", "webhook-id": f"msg_{key}"}
-        response = yield httpx.Request("POST", self.url.get_secret_value(), content=body(headline), headers=headers)
+        response = yield request("POST", self.url.get_secret_value(), content=body(headline), headers=headers)
         return outcome_of(response)
 
     def sign(self, request: httpx.Request, now: datetime) -> None:
         """The time of this attempt, and the signature over id, time and the very bytes that are sent."""
+        from standardwebhooks import Webhook as Signer  # noqa: PLC0415 - brings httpx along: see `request`
+
         signature = Signer(self.secret.get_secret_value()).sign(
             request.headers["webhook-id"], now, request.content.decode()
         )

@@ -19,14 +19,14 @@ from feeder import logs, outbox, selection
 from feeder.app import calm_collector
 from feeder.articles.scan import Stamp
 from feeder.delivery import Office
-from feeder.exchange import Clients
+from feeder.exchange import Clients, TerminalTransport
 from feeder.lanes import Lane
 from feeder.models import Adoption, News, Rules, Site
 from feeder.records import record
 from feeder.selection import PLAIN_FEEDS
 from feeder.store import catalog, deliveries, open_store
 from feeder.targets import webhook
-from feeder.terminal import Terminal, TerminalTransport
+from feeder.terminal import Terminal
 from tests import fakes
 from tests.articles import seed
 from tests.benchmarks import peers
