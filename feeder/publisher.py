@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from feeder import websub
 from feeder.feeds import content, documents, jsonfeed, opml, pages, publish
+from feeder.feeds.publish import File
 from feeder.models import ALL, FORMATS, Channel, Document, Feed, Site, Topic
 from feeder.selection import PROVIDER, Feeds
 from feeder.store import Store, fact, set_fact
@@ -190,19 +191,27 @@ class Publisher:
         """
         with self.store.read() as connection:
             changed = [
-                (feed, each, publish.packed(each.body))
+                (feed, each, self._file(connection, each))
                 for feed, each in made
                 if document_rows.differs(connection, each)
             ]
         if self.public is not None:
-            publish.write(self.public, [(each.path, each.body, packed) for _, each, packed in changed])
+            publish.write(self.public, [file for _, _, file in changed])
             publish.remove(self.public, removed)
         with self.store.write() as connection:
-            for feed, document, packed in changed:
-                document_rows.put(connection, document, packed, feed, self.now())
+            for feed, document, file in changed:
+                document_rows.put(connection, document, file.packed, feed, file.modified)
             for path, moved_to in removed.items():
                 document_rows.remove(connection, path, moved_to, self.now())
             yield connection, [document.path for _, document, _ in changed]
+
+    def _file(self, connection: sa.Connection, document: Document) -> File:
+        return File(
+            path=document.path,
+            body=document.body,
+            packed=publish.packed(document.body),
+            modified=document_rows.next_modified(connection, document.path, self.now()),
+        )
 
     def _tell_hubs(self, connection: sa.Connection, changed: Iterable[str]) -> None:
         """Plan to tell every hub which feeds have changed; what it was not told yet of earlier versions falls away."""
@@ -236,14 +245,17 @@ class Publisher:
         """Write the files that somebody removed or changed, or that a crash kept from being written."""
         if self.public is None:
             return
-        publish.sweep(self.public)
+        found = publish.sweep(self.public)
         with self.store.read() as connection:
-            paths = document_rows.paths(connection)
-        for path in paths:
+            times = document_rows.times(connection)
+        for path, modified in times.items():
+            if publish.is_there(found, path, modified):
+                continue
             with self.store.read() as connection:
                 document = document_rows.get(connection, path)
-            if document is not None and publish.differs(self.public, path, body := document.body):
-                publish.write(self.public, [(path, body, document.gzip)])
+            if document is not None:
+                file = File(path=path, body=document.body, packed=document.gzip, modified=document.modified)
+                publish.write(self.public, [file])
 
 
 def _addresses(old: str, new: str) -> Iterator[tuple[str, str]]:

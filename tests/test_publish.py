@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from feeder.errors import FolderError
 from feeder.feeds import publish
 
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
-def put(root: Path, path: str, body: bytes) -> None:
-    publish.write(root, [(path, body, publish.packed(body))])
+
+def put(root: Path, path: str, body: bytes, modified: datetime = NOON) -> None:
+    publish.write(root, [publish.File(path=path, body=body, packed=publish.packed(body), modified=modified)])
 
 
 def test_a_document_is_written_with_its_folders_and_nothing_half_remains(tmp_path):
@@ -51,13 +54,30 @@ def test_folders_that_are_empty_go_with_what_stood_in_them(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_missing_or_other_file_differs(tmp_path):
-    put(tmp_path, "ai.rss", b"one")
+def test_a_document_has_its_time(tmp_path):
+    put(tmp_path, "feeds/ai.rss", b"one")
 
-    assert [publish.differs(tmp_path, path, b"one") for path in ("ai.rss", "none.rss")] == [False, True]
-    assert publish.differs(tmp_path, "ai.rss", b"two")
-    (tmp_path / "ai.rss.gz").unlink()
-    assert publish.differs(tmp_path, "ai.rss", b"one")
+    assert [int(path.stat().st_mtime) for path in (tmp_path / "feeds").iterdir()] == [int(NOON.timestamp())] * 2
+
+
+def test_a_missing_or_other_file_is_not_there(tmp_path):
+    def is_there(path: str, modified: datetime = NOON) -> bool:
+        return publish.is_there(publish.sweep(tmp_path), path, modified)
+
+    put(tmp_path, "feeds/ai.rss", b"one")
+
+    assert is_there("feeds/ai.rss")
+    assert not is_there("feeds/none.rss")
+    assert not is_there("feeds/ai.rss", NOON + timedelta(seconds=1))
+    (tmp_path / "feeds/ai.rss").write_bytes(b"mine")
+    assert not is_there("feeds/ai.rss")
+    put(tmp_path, "feeds/ai.rss", b"one")
+    (tmp_path / "feeds/ai.rss.gz").unlink()
+    assert not is_there("feeds/ai.rss")
+
+
+def test_nothing_is_there_without_the_folder(tmp_path):
+    assert publish.sweep(tmp_path / "none") == {}
 
 
 def test_sweeping_removes_what_a_crash_left_and_nothing_else(tmp_path):

@@ -40,7 +40,8 @@ class Shop:
     def put(self, path: str, body: bytes, content_type: str = RSS, now: datetime = NOW) -> None:
         document = Document(path=path, content_type=content_type, body=body)
         with self.store.write() as connection:
-            documents.put(connection, document, publish.packed(body), "ai", now)
+            modified = documents.next_modified(connection, path, now)
+            documents.put(connection, document, publish.packed(body), "ai", modified)
 
     def remove(self, path: str, moved_to: str = "") -> None:
         with self.store.write() as connection:

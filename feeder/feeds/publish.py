@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from feeder.errors import FolderError
@@ -16,6 +18,16 @@ from feeder.errors import FolderError
 PACKED = ".gz"  # what the name of a document's gzip ends in, as static servers look for it
 _LEVEL = 6  # of gzip: 9 saves a hundredth more and takes twice as long
 _PART = ".part"  # what a document that is being written ends in
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A document to be written. The file's time is the document's: it tells one version from another."""
+
+    path: str
+    body: bytes
+    packed: bytes  # the body, compressed with gzip
+    modified: datetime  # whole seconds
 
 
 def packed(body: bytes) -> bytes:
@@ -39,27 +51,29 @@ def check(root: Path) -> None:
         )
 
 
-def write(root: Path, documents: Iterable[tuple[str, bytes, bytes]]) -> None:
-    """Put documents (path, body, the body's gzip) at their paths below `root`, each in one step.
+def write(root: Path, documents: Iterable[File]) -> None:
+    """Put documents at their paths below `root`, each in one step, with its time.
 
     All are on the disk when this returns. FolderError when the folder cannot be written to.
     """
     folders = set()
-    for path, body, gzipped in documents:
-        _write(root / path, body)
-        _write(root / f"{path}{PACKED}", gzipped)
-        folders.add((root / path).parent)
+    for document in documents:
+        target = root / document.path
+        _write(target, document.body, document.modified)
+        _write(target.with_name(f"{target.name}{PACKED}"), document.packed, document.modified)
+        folders.add(target.parent)
     for folder in folders:
         _sync(folder)
 
 
-def _write(target: Path, body: bytes) -> None:
+def _write(target: Path, body: bytes, modified: datetime) -> None:
     part = target.with_name(f".{target.name}{_PART}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(body)
             file.flush()
+            os.utime(file.fileno(), (modified.timestamp(), modified.timestamp()))
             os.fsync(file.fileno())
         part.replace(target)
     except OSError as error:
@@ -82,18 +96,26 @@ def remove(root: Path, paths: Iterable[str]) -> None:
                 folder.rmdir()
 
 
-def differs(root: Path, path: str, body: bytes) -> bool:
-    """Whether the file at `path` or its gzip is missing, or the file holds other bytes."""
-    try:
-        return (root / path).read_bytes() != body or not (root / f"{path}{PACKED}").is_file()
-    except OSError:
-        return True
+def sweep(root: Path) -> dict[str, int]:
+    """Remove what a crash left half written. When each file that is there was modified: seconds since 1970, by its path."""
+    found: dict[str, int] = {}
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{folder}{entry.name}/")
+                elif entry.name.startswith(".") and entry.name.endswith(_PART):
+                    Path(entry.path).unlink(missing_ok=True)
+                else:
+                    found[folder + entry.name] = int(entry.stat(follow_symlinks=False).st_mtime)
+    return found
 
 
-def sweep(root: Path) -> None:
-    """Remove what a crash left half written."""
-    for part in root.rglob(f".*{_PART}"):
-        part.unlink(missing_ok=True)
+def is_there(found: Mapping[str, int], path: str, modified: datetime) -> bool:
+    """Whether what `sweep` found holds the document at `path` as it was when it was modified last, and its gzip."""
+    return found.get(path) == found.get(f"{path}{PACKED}") == int(modified.timestamp())
 
 
 def _sync(folder: Path) -> None:

@@ -44,13 +44,19 @@ def differs(connection: sa.Connection, document: Document) -> bool:
     return row is None or tuple(row) != (digest(document.body), document.content_type)
 
 
-def put(connection: sa.Connection, document: Document, packed: bytes, feed: str | None, now: datetime) -> None:
-    """Publish a document of a feed, or of none; `packed` is its body, compressed with gzip."""
-    query = sa.select(documents.c.modified).where(documents.c.path == document.path)
-    earlier = connection.execute(query).scalar()
-    modified = now.replace(microsecond=0)
-    if earlier is not None:
-        modified = max(modified, earlier + timedelta(seconds=1))
+def next_modified(connection: sa.Connection, path: str, now: datetime) -> datetime:
+    """When what is published at `path` now was modified: whole seconds, later than all that stood there before."""
+    query = sa.select(documents.c.modified).where(documents.c.path == path)
+    earlier: datetime | None = connection.execute(query).scalar()
+    moment = now.replace(microsecond=0)
+    return moment if earlier is None else max(moment, earlier + timedelta(seconds=1))
+
+
+def put(connection: sa.Connection, document: Document, packed: bytes, feed: str | None, modified: datetime) -> None:
+    """Publish a document of a feed, or of none.
+
+    `packed` is its body, compressed with gzip; `modified` is what `next_modified` said.
+    """
     values = {
         "feed": feed,
         "content_type": document.content_type,
@@ -59,10 +65,8 @@ def put(connection: sa.Connection, document: Document, packed: bytes, feed: str 
         "gzip": packed,
         "moved_to": None,
     }
-    if earlier is None:
+    if not connection.execute(sa.update(documents).where(documents.c.path == document.path).values(**values)).rowcount:
         connection.execute(sa.insert(documents).values(path=document.path, **values))
-    else:
-        connection.execute(sa.update(documents).where(documents.c.path == document.path).values(**values))
 
 
 def get(connection: sa.Connection, path: str) -> Published | None:
@@ -93,6 +97,12 @@ def paths(connection: sa.Connection, feed: str | None = None) -> list[str]:
     """The paths of all documents, or of one feed's."""
     query = sa.select(documents.c.path).where(documents.c.moved_to.is_(None)).order_by(documents.c.path)
     return list(connection.execute(query if feed is None else query.where(documents.c.feed == feed)).scalars())
+
+
+def times(connection: sa.Connection) -> dict[str, datetime]:
+    """When each document was modified, by its path."""
+    query = sa.select(documents.c.path, documents.c.modified).where(documents.c.moved_to.is_(None))
+    return {row.path: row.modified for row in connection.execute(query)}
 
 
 def feeds(connection: sa.Connection) -> set[str]:
