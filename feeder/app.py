@@ -11,7 +11,6 @@ The clock, the random numbers, the network and the terminal are handed in from h
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 import signal
@@ -28,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import exchange, inspection, reports, server, web
 from feeder.delivery import Office
-from feeder.desk import endpoints, opened, utc_now
+from feeder.desk import calm_collector, endpoints, opened, utc_now
 from feeder.errors import FolderError, Problem
 from feeder.exchange import Clients, TerminalTransport
 from feeder.feeds import publish
@@ -50,16 +49,6 @@ log = structlog.get_logger()
 def spread() -> float:
     """The random numbers: from -1 to 1."""
     return random.uniform(-1, 1)
-
-
-def calm_collector() -> None:
-    """Spare the garbage collector what is there when the work begins, and half of its visits: it stops everything else.
-
-    Ten thousand targets are told half as fast again; what becomes garbage is mostly freed by its reference counts.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def pipeline(

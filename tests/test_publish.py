@@ -62,7 +62,7 @@ def test_a_document_has_its_time(tmp_path):
 
 def test_a_missing_or_other_file_is_not_there(tmp_path):
     def is_there(path: str, modified: datetime = NOON) -> bool:
-        return publish.is_there(publish.sweep(tmp_path), path, modified)
+        return publish.is_there(publish.sweep(tmp_path), path, int(modified.timestamp()))
 
     put(tmp_path, "feeds/ai.rss", b"one")
 

@@ -97,7 +97,10 @@ def remove(root: Path, paths: Iterable[str]) -> None:
 
 
 def sweep(root: Path) -> dict[str, int]:
-    """Remove what a crash left half written. When each file that is there was modified: seconds since 1970, by its path."""
+    """Remove what a crash left half written; which files are there, by their paths.
+
+    Of a document's file it tells when it was modified, in seconds since 1970; of its gzip, written right after, nothing.
+    """
     found: dict[str, int] = {}
     folders = [""]
     while folders:
@@ -108,14 +111,16 @@ def sweep(root: Path) -> dict[str, int]:
                     folders.append(f"{folder}{entry.name}/")
                 elif entry.name.startswith(".") and entry.name.endswith(_PART):
                     Path(entry.path).unlink(missing_ok=True)
+                elif entry.name.endswith(PACKED):
+                    found[folder + entry.name] = 0
                 else:
                     found[folder + entry.name] = int(entry.stat(follow_symlinks=False).st_mtime)
     return found
 
 
-def is_there(found: Mapping[str, int], path: str, modified: datetime) -> bool:
-    """Whether what `sweep` found holds the document at `path` as it was when it was modified last, and its gzip."""
-    return found.get(path) == found.get(f"{path}{PACKED}") == int(modified.timestamp())
+def is_there(found: Mapping[str, int], path: str, modified: int) -> bool:
+    """Whether `sweep` found the document at `path` as it was when it was modified last, and its gzip."""
+    return found.get(path) == modified and f"{path}{PACKED}" in found
 
 
 def _sync(folder: Path) -> None:

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from feeder.models import Document
-from feeder.store.tables import documents
+from feeder.store.keys import plain_rows
+from feeder.store.tables import MICROSECONDS, documents
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,10 +100,10 @@ def paths(connection: sa.Connection, feed: str | None = None) -> list[str]:
     return list(connection.execute(query if feed is None else query.where(documents.c.feed == feed)).scalars())
 
 
-def times(connection: sa.Connection) -> dict[str, datetime]:
-    """When each document was modified, by its path."""
+def times(connection: sa.Connection) -> dict[str, int]:
+    """When each document was modified, in seconds since 1970, by its path."""
     query = sa.select(documents.c.path, documents.c.modified).where(documents.c.moved_to.is_(None))
-    return {row.path: row.modified for row in connection.execute(query)}
+    return {path: modified // MICROSECONDS for path, modified in plain_rows(connection, query)}
 
 
 def feeds(connection: sa.Connection) -> set[str]:

@@ -17,6 +17,7 @@ metadata = sa.MetaData(
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+MICROSECONDS = 1_000_000  # in a second
 
 
 class Moment(sa.types.TypeDecorator[datetime]):

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from feeder import logs, outbox, selection
-from feeder.app import calm_collector
 from feeder.articles.scan import Stamp
 from feeder.delivery import Office
+from feeder.desk import calm_collector
 from feeder.exchange import Clients, TerminalTransport
 from feeder.lanes import Lane
 from feeder.models import Adoption, News, Rules, Site
