@@ -1,4 +1,4 @@
-"""The house put together: what is handed to whom, and the processes that run it.
+"""The house put together: what is handed to whom, and the commands that come to an end. Those that go on: `worker`.
 
     seeds/*.md ─▶ pipeline ─▶ store, public/ ─▶ web ─▶ readers
        ▲             │
@@ -11,21 +11,18 @@ The clock, the random numbers, the network and the terminal are handed in from h
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-import socket
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import exchange, inspection, reports, server, web
+from feeder import exchange, inspection
 from feeder.delivery import Office
 from feeder.desk import calm_collector, endpoints, opened, utc_now
 from feeder.errors import FolderError, Problem
@@ -33,15 +30,13 @@ from feeder.exchange import Clients, TerminalTransport
 from feeder.feeds import publish
 from feeder.lanes import Lane, Tally
 from feeder.models import Outcome, Rules
-from feeder.passes import Passes
 from feeder.pipeline import Pipeline, Progress, Report
-from feeder.scheduler import Clock
 from feeder.settings import Loaded
 from feeder.store import Store, copied_store
 from feeder.store.lock import only_worker
 from feeder.targets.base import Target
 
-_STOP_WITHIN = 8.0  # seconds that an exchange gets to end after a signal; the process ends within 10
+STOP_WITHIN = 8.0  # seconds that an exchange gets to end after a signal; the process ends within 10
 
 log = structlog.get_logger()
 
@@ -139,10 +134,10 @@ def once(loaded: Loaded, console: Console, progress: Progress, passing: Callable
 
 
 async def _drain(loaded: Loaded, store: Store, console: Console, passing: Callable[[str], None]) -> dict[str, Tally]:
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     with ThreadPoolExecutor(1, "store") as threads:
         async with Clients(TerminalTransport(console)) as http:
-            office = _office(loaded, store, http, threads)
+            office = office_of(loaded, store, http, threads)
             office.passing = passing
             calm_collector()
             draining = asyncio.create_task(office.drain(stop))
@@ -157,11 +152,12 @@ async def _drain(loaded: Loaded, store: Store, console: Console, passing: Callab
 
 async def _cancel_after(stop: asyncio.Event, task: asyncio.Task[dict[str, Tally]]) -> None:
     await stop.wait()
-    await asyncio.sleep(_STOP_WITHIN)
+    await asyncio.sleep(STOP_WITHIN)
     task.cancel()
 
 
-def _office(loaded: Loaded, store: Store, http: Clients, threads: ThreadPoolExecutor) -> Office:
+def office_of(loaded: Loaded, store: Store, http: Clients, threads: ThreadPoolExecutor) -> Office:
+    """The office of these settings, with what a crash interrupted resolved."""
     office = Office(
         lanes={name: Lane(name, target) for name, target in endpoints(loaded).items()},
         store=store,
@@ -176,134 +172,7 @@ def _office(loaded: Loaded, store: Store, http: Clients, threads: ThreadPoolExec
     return office
 
 
-class _Health:
-    """Why the worker cannot do its work, part by part."""
-
-    def __init__(self) -> None:
-        self._reasons: dict[str, str] = {"passes": "the first pass is not over"}
-
-    def part(self, name: str) -> Callable[[str], None]:
-        """Where a part says why it fails, and with "" that it does not."""
-
-        def say(reason: str) -> None:
-            self._reasons[name] = reason
-
-        return say
-
-    def reason(self) -> str:
-        """Why; empty when all is well."""
-        return "; ".join(f"{name}: {reason}" for name, reason in self._reasons.items() if reason)
-
-
-# --- run --------------------------------------------------------------------------------------------------------------
-
-
-def run(loaded: Loaded, console: Console, *, with_web: bool) -> None:
-    """The worker: passes and deliveries until a signal ends it."""
-    check_folders(loaded)
-    listener = server.listen(loaded.settings.host, loaded.settings.port) if with_web else None
-    with only_worker(loaded.settings.database_url), opened(loaded) as store:
-        asyncio.run(_run(loaded, store, console, listener))
-
-
-async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.socket | None) -> None:
-    stop, settings = _stop_on_signals(), loaded.settings
-    with ThreadPoolExecutor(1, "pass") as pass_thread, ThreadPoolExecutor(1, "store") as store_thread:
-        async with Clients(TerminalTransport(console)) as http:
-            log.info("worker.started", process=os.getpid(), source=str(settings.source), targets=list(loaded.targets))
-            office = _office(loaded, store, http, store_thread)
-
-            def wake_all() -> None:
-                passes.want_all()
-                office.wake.set()
-
-            def after_pass(report: Report) -> None:
-                office.wake.set()
-                clock.pass_at(report.embargo)
-
-            health = _Health()
-            office.failing = health.part("deliveries")
-            house = pipeline(loaded, store, stopped=stop.is_set)
-            passes = Passes(house, after=after_pass, failing=health.part("passes"))
-            clock = Clock(
-                interval=settings.interval,
-                start_pass=passes.want_all,
-                start_small_pass=lambda: passes.want(frozenset()),
-                keep_house=lambda: _keep_house(store),
-            )
-            passes.want_all()
-            # The watch first: what lands during the first pass is seen by one of the two.
-            parts = [passes.watch(settings.source.resolve(), stop), passes.run(stop, pass_thread)]
-            parts.append(office.run(stop))
-            if listener is not None:
-                _log_listening(listener)
-                parts.append(
-                    server.serve(
-                        web.application(store, loaded.site, utc_now, health.reason), listener, stop, store.version()
-                    )
-                )
-            calm_collector()
-            with clock:
-                await _until_stopped(parts, stop, wake=wake_all)
-    log.info("worker.stopped")
-
-
-async def _until_stopped(parts: Sequence[Awaitable[None]], stop: asyncio.Event, wake: Callable[[], None]) -> None:
-    """Run the parts until the signal, or until one breaks: the worker ends with it, and its supervisor sees that.
-
-    `wake` wakes those that wait for something else than `stop`.
-    """
-
-    async def stopping_on_failure(part: Awaitable[None]) -> None:
-        try:
-            await part
-        except BaseException:
-            stop.set()
-            raise
-
-    tasks = [asyncio.ensure_future(stopping_on_failure(part)) for part in parts]
-    await stop.wait()
-    wake()
-    _, late = await asyncio.wait(tasks, timeout=_STOP_WITHIN)
-    for task in late:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            raise result
-
-
-def _keep_house(store: Store) -> None:
-    try:
-        store.tidy()
-    except SQLAlchemyError as error:
-        log.warning("housekeeping.failed", reason=str(error))
-
-
-def serve(loaded: Loaded) -> None:
-    """The web server alone, beside a worker."""
-    listener = server.listen(loaded.settings.host, loaded.settings.port)
-    with opened(loaded) as store:
-        asyncio.run(_serve(loaded, store, listener))
-
-
-async def _serve(loaded: Loaded, store: Store, listener: socket.socket) -> None:
-    stop = _stop_on_signals()
-    _log_listening(listener)
-    calm_collector()
-    patience = timedelta(seconds=max(3 * loaded.settings.interval, 300))
-
-    def reason() -> str:
-        return reports.stale_pass(store, utc_now(), patience)
-
-    await server.serve(web.application(store, loaded.site, utc_now, reason), listener, stop, store.version())
-
-
-def _log_listening(listener: socket.socket) -> None:
-    host, port = listener.getsockname()[:2]
-    log.info("web.listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-
-
-def _stop_on_signals() -> asyncio.Event:
+def stop_on_signals() -> asyncio.Event:
     """An event that SIGTERM and Ctrl-C set."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -116,10 +116,10 @@ def run(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on, over the setting.")] = None,
 ) -> None:
     """Run the worker: watch the folder, publish feeds, tell headlines, until a signal ends it."""
-    from feeder import app as house
+    from feeder import worker
 
     loaded = _logging(_loaded(host=host, port=port))
-    house.run(loaded, output.stdout(), with_web=serve)
+    worker.run(loaded, output.stdout(), with_web=serve)
 
 
 @app.command()
@@ -128,9 +128,9 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on, over the setting.")] = None,
 ) -> None:
     """Serve the feeds over HTTP, beside a worker."""
-    from feeder import app as house
+    from feeder import worker
 
-    house.serve(_logging(_loaded(host=host, port=port)))
+    worker.serve(_logging(_loaded(host=host, port=port)))
 
 
 @app.command()

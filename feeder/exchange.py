@@ -16,7 +16,6 @@ from feeder import __version__, terminal
 from feeder.models import Headline, Outcome, Ping
 from feeder.redact import redact
 from feeder.targets.base import Endpoint
-from feeder.transport import GuardedTransport
 
 TIMEOUT = 15.0  # seconds for one exchange, from the first byte to the last
 CONNECT_TIMEOUT = 5.0
@@ -56,6 +55,8 @@ class Clients:
         # A kept connection that a service drops leaves a message in doubt: not for those that do not know it again.
         key = endpoint.allow, endpoint.replay is not None
         if key not in self._made:
+            from feeder.transport import GuardedTransport  # noqa: PLC0415 - slow to import, and not all have targets
+
             self._made[key] = _Ways(self._terminal, GuardedTransport(allowed=endpoint.networks, keep=key[1]))
         return self._made[key]
 

@@ -60,7 +60,7 @@ class Nursery:
 
 def main() -> None:
     """The nursery."""
-    from feeder import app, delivery, web  # noqa: F401, PLC0415 - all that a child needs, before it is born
+    from feeder import app, worker  # noqa: F401, PLC0415 - all that a child needs, before it is born
 
     for line in sys.stdin:
         told = json.loads(line)
@@ -95,7 +95,7 @@ def _live(told: dict[str, Any]) -> None:
 
 
 def _work(told: dict[str, Any]) -> None:
-    from feeder import app, desk, logs, settings  # noqa: PLC0415
+    from feeder import app, desk, logs, settings, worker  # noqa: PLC0415 - in the child, not in the tests
     from feeder.terminal import Terminal  # noqa: PLC0415
 
     passed = 0
@@ -113,7 +113,7 @@ def _work(told: dict[str, Any]) -> None:
     if told["do"] == "once":
         app.once(loaded, console, lambda *_: None, passing=passing)
     else:
-        app.run(loaded, console, with_web=False)
+        worker.run(loaded, console, with_web=False)
 
 
 if __name__ == "__main__":
