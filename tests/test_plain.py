@@ -51,7 +51,7 @@ def test_generated_articles_are_plain():
         "a: a,b; c-d_e é 漢字 😀\n",
         "a: 2026-01-31T12:00:00Z\n",
         "a:\n- 1\n- b: 2\n  c: 3\n- d\nb: 1\n",
-        "a:\n  b:\n    c:\n      - d: 1\n        e:\n          - f\n",
+        "a:\n  b:\n    c:\n      - d: 1\n        e:\n          - g\n",
         "a: 'yes'\nb: \"012\"\nc: yesterday\nd: nothing\n",
         "yesterday: 1\nNovember: 2\n",
     ],

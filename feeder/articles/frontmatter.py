@@ -79,7 +79,7 @@ def _decode(data: bytes, where: str) -> str:
                 where=where, line=line, reason=f"not UTF-8 (byte 0x{data[error.start]:02x}); save the file as UTF-8"
             )
         ) from error
-    return source.replace("\r\n", "\n").replace("\r", "\n")
+    return source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
 
 
 class _Complaints:

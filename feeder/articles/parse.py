@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from typing import Any
 
 from feeder import slugs, text, urls
@@ -247,9 +248,11 @@ def _flag(meta: Mapping[str, Any], key: str, reader: _Reader, *, default: bool) 
 
 def _whole(meta: Mapping[str, Any], key: str, reader: _Reader, *, path: KeyPath = ()) -> int | None:
     value = meta.get(key)
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31:
         return value
     reader.poor((*path, key), f"{_shown(value)} is not a whole number; left out")
     return None
@@ -297,7 +300,13 @@ def _provider(meta: Mapping[str, Any], path: KeyPath, reader: _Reader) -> Provid
     name, domain = _text(value, "name", reader, path=within), _text(value, "domain", reader, path=within)
     if not (name or domain):
         return None
-    return Provider(name=name or domain, domain=domain, images=_images(value, within, reader))
+    images = _images(value, within, reader)
+    return Provider(name=name or domain, domain=domain, images=images) if images else _named(name or domain, domain)
+
+
+@lru_cache(maxsize=1_000)  # the same few provide most articles
+def _named(name: str, domain: str) -> Provider:
+    return Provider(name=name, domain=domain)
 
 
 def _images(meta: Mapping[str, Any], path: KeyPath, reader: _Reader) -> tuple[Image, ...]:

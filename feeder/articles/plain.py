@@ -14,7 +14,7 @@ from typing import Any
 import yaml_rs
 
 _NOWHERE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff"  # control characters, and what breaks lines
-_WORDS = r"(?i:yes|no|on|off|true|false|null|y|n)"  # that stand for something else, in one of the two
+_WORDS = r"[YyNnOoTtFf](?i:es|o|n|ff|rue|alse|ull)?+"  # yes, no, on, off, true, null, y, …: in one of the two no text
 _KEY = rf"(?!{_WORDS}:)[A-Za-z][A-Za-z0-9_]*+:"
 _DOUBLE_QUOTED = rf'"[^"\\{_NOWHERE}]*+(?:\\["\\][^"\\{_NOWHERE}]*+)*+"'
 _SINGLE_QUOTED = rf"'[^'{_NOWHERE}]*+(?:''[^'{_NOWHERE}]*+)*+'"
