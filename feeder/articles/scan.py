@@ -233,11 +233,10 @@ class _Look:
 
     def _file(self, path: str, entry: os.DirEntry[str]) -> Iterator[tuple[str, Stamp]]:
         is_article = path.lower().endswith(SUFFIXES)
-        full = self._root / path
         try:
-            if (
-                entry.is_symlink()
-            ):  # to an article, or to a folder elsewhere: not followed, but reported when it is read
+            if entry.is_symlink():
+                # To an article, or to a folder elsewhere: that one is not followed, but reported when it is read.
+                full = self._root / path
                 leads_to_folder = full.is_dir()
                 if is_article or (leads_to_folder and _leaves(self._root, full)):
                     yield from self._differing(path, _stamp(self._root, full))
