@@ -15,6 +15,7 @@ import pytest
 
 from feeder import __version__
 from tests import fakes
+from tests.fakes import LIMIT
 from tests.worker import House
 
 CONSOLE = """
@@ -385,3 +386,23 @@ def test_a_traceback_that_somebody_asks_for_holds_no_secret(tmp_path):
     assert "Traceback" in done.stderr
     assert "with [secret] in it" in done.stderr
     assert secret not in done.stderr
+
+
+def test_commands_that_only_ask_import_little(house):
+    """A second of imports is the whole of such a command."""
+    env = {**house.env, "PYTHONPROFILEIMPORTTIME": "1"}
+    asked = [sys.executable, "-m", "feeder", "status"]
+    said = subprocess.run(asked, cwd=house.folder, env=env, capture_output=True, text=True, timeout=LIMIT, check=True)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in said.stderr.splitlines()}
+
+    assert "sqlalchemy" in imported
+    assert not imported & {
+        "aiohttp",
+        "apscheduler",
+        "feedgen",
+        "httpx",
+        "starlette",
+        "structlog",
+        "uvicorn",
+        "watchfiles",
+    }

@@ -263,6 +263,22 @@ def test_an_embargoed_article_comes_out_and_is_told_when_its_time_comes(house):
     assert (report.changed, house.titles("ai"), house.told("t")) == (1, ["Title of later"], ["later"])
 
 
+def test_what_waits_when_nobody_is_told_yet_is_news_when_its_time_comes(house):
+    house.write("out")
+    house.write("later", publishedDateTime="2026-01-01T13:00:00Z")
+    house.write("draft", published="false")
+    house.include_drafts = False
+    house.run()
+    house.targets = [Rules(target="t")]
+    house.run()
+    assert house.told("t") == []
+
+    house.time, house.include_drafts = datetime(2026, 1, 1, 13, tzinfo=UTC), True
+    house.run()
+
+    assert sorted(house.told("t")) == ["draft", "later"]
+
+
 def test_the_topics_of_a_rule_say_which_articles_a_target_is_told(house):
     house.targets = [Rules(target="ai", feeds=PLAIN_FEEDS.names(["ai", "Space"])), Rules(target="everything")]
     house.run()
@@ -384,6 +400,30 @@ def test_a_start_writes_the_documents_that_somebody_removed_and_sweeps_half_writ
 
     assert (house.public / "feeds/ai.rss").read_bytes() == before
     assert not (house.public / "feeds/.ai.rss.part").exists()
+
+
+def test_a_start_writes_what_somebody_changed_and_leaves_the_rest_alone(house):
+    house.write("one")
+    house.run()
+    rss, atom = house.public / "feeds/ai.rss", house.public / "feeds/ai.atom"
+    before, untouched = rss.read_bytes(), atom.stat().st_ino
+    rss.write_bytes(b"mine")
+    (house.public / "feeds/ai.json.gz").unlink()
+
+    house.run()
+
+    assert rss.read_bytes() == before
+    assert (house.public / "feeds/ai.json.gz").exists()
+    assert atom.stat().st_ino == untouched  # written anew it would be another file
+
+
+def test_a_file_has_the_time_that_http_says_of_its_document(house):
+    house.write("one")
+    house.run()
+    with house.store.read() as connection:
+        modified = documents.get(connection, "feeds/ai.rss").modified
+
+    assert int((house.public / "feeds/ai.rss").stat().st_mtime) == int(modified.timestamp())
 
 
 def test_a_feed_that_a_crash_left_stale_is_built_by_the_next_pass(house):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -46,24 +47,26 @@ def main() -> None:
     options.add_argument("--articles", type=int, default=100_000, help="how many there are")
     options.add_argument("--only", nargs="*", default=[*MEASURES], choices=[*MEASURES], help="some of the rows")
     options.add_argument("--growth", action="store_true", help=f"row 9 instead: from {SMALL:,} articles to so many")
+    options.add_argument("--folder", type=Path, help="keep what is made in this folder, and begin with what is there")
     chosen = options.parse_args()
     console = Console(width=180)
     if missing := peers.missing():
         console.print(f"not here, so nothing is measured against them: {', '.join(missing)}")
-    with tempfile.TemporaryDirectory(prefix="feeder-bench-") as name:
+    with nullcontext(chosen.folder) if chosen.folder else tempfile.TemporaryDirectory(prefix="feeder-bench-") as name:
         folder = Path(name)
         table = drawn(f"{chosen.articles:,} articles")
         if chosen.growth:
-            for row in measure_growth(House(folder / "small", SMALL), House(folder / "large", chosen.articles)):
-                add(table, row)
+            rows = measure_growth(House(folder / "small", SMALL), House(folder / "large", chosen.articles))
         else:
-            for row in _rows(folder, chosen.articles, chosen.only, console):
-                add(table, row)
+            rows = _rows(House(folder / "house", chosen.articles), chosen.only, console)
+        for row in rows:
+            console.log(row.work, row.ours, row.theirs)  # the table comes when all is done
+            add(table, row)
         console.print(table)
 
 
-def _rows(folder: Path, articles: int, names: list[str], console: Console) -> Iterator[Row]:
-    house, settled = House(folder / "house", articles), False
+def _rows(house: House, names: list[str], console: Console) -> Iterator[Row]:
+    settled = False
     for name in names:
         if name not in _NEED_NO_STORE and not settled:
             console.log("all documents and archives are built")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -37,10 +38,11 @@ class House:
         self.folder, self.number = folder, number
         self.articles = folder / "articles"
         self.public = folder / "public"
-        self._chance = random.Random(2)
-        self._landed = 0
+        self._chance = random.Random()
+        self._landed = time.time_ns() // 1_000_000  # so that nothing that landed in an earlier run lands again
         folder.mkdir(parents=True, exist_ok=True)
-        corpus.generate(self.articles, number)
+        if not self.articles.exists():
+            corpus.generate(self.articles, number)
         self.configure()
 
     def configure(self, targets: str = "") -> None:
@@ -110,7 +112,7 @@ class House:
         """Put an article into the folder in one step."""
         part = self.folder / "part"
         part.write_text(text)
-        return part.rename(self.articles / f"landed-{self._landed:05}.md")
+        return part.rename(self.articles / f"landed-{self._landed}.md")
 
 
 def _fields(loaded: object) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ date = ["publishedDateTime"]
 limit = 50
 """
 _NGINX = """\
+user {user};
 worker_processes 1;
 daemon off;
 pid {folder}/nginx.pid;
@@ -143,8 +145,8 @@ def nginx(root: Path, folder: Path, port: int) -> Iterator[str | None]:
     if (command := program("nginx")) is None:
         yield None
         return
-    folder.mkdir()
-    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, root=root, port=port))
+    folder.mkdir(exist_ok=True)
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, root=root, port=port, user=getpass.getuser()))
     process = subprocess.Popen(
         [command, "-c", folder / "nginx.conf", "-e", folder / "error.log"], stderr=subprocess.PIPE
     )
