@@ -77,7 +77,10 @@ class Pipeline:
         changes = self._scan(paths)
         readings = self._read(changes, progress)
         problems, planned = self._catalog(readings, changes.gone)
-        written = self._publisher().publish()
+        publisher = self._publisher()
+        written = publisher.publish()
+        if paths is None and not self.stopped():
+            written += publisher.put_site()  # after a few files it waits: a new article is out before it
         return self._remember(
             Report(
                 changed=len(changes.changed),
@@ -89,7 +92,7 @@ class Pipeline:
         )
 
     def catch_up(self) -> bool:
-        """A piece of what may wait until nothing else is to be done: archives. False when there is none."""
+        """A piece of what may wait until nothing else is to be done: see `Publisher`. False when there is none."""
         return self._publisher().catch_up()
 
     def prepare(self) -> None:

@@ -42,7 +42,7 @@ class Publisher:
     stopped: Callable[[], bool]
 
     def publish(self) -> tuple[str, ...]:
-        """Build the feeds that changed; the paths of the documents that changed. Archives are left to `catch_up`."""
+        """Build the feeds that changed; the paths of the documents that changed. All else is left to `catch_up`."""
         with self.store.read() as connection:
             stale = feed_rows.stale(connection)
         written: list[str] = []
@@ -50,8 +50,6 @@ class Publisher:
             if self.stopped():
                 return tuple(written)
             written += self._put_feeds(stale[start : start + _FEEDS_AT_ONCE])
-        if not self.stopped():
-            written += self._put_site()
         return tuple(written)
 
     def _put_feeds(self, topics: Sequence[Topic]) -> list[str]:
@@ -98,21 +96,28 @@ class Publisher:
     def _superfluous(self, connection: sa.Connection, feed: Feed, made: Sequence[Document]) -> list[str]:
         """The paths of a feed's documents that are no more: of a format that was dropped, or of all."""
         kept = {each.path for each in made}
+        name = feed.channel.name
+        newest = [content.feed_path(name, extension) for extension in FORMATS]
+        if feed.entries and not any(document_rows.tag(connection, path) for path in newest if path not in kept):
+            return []  # so a feed's archives are not looked through each time
         dropped = tuple(f".{extension}" for extension in FORMATS if extension not in feed.channel.formats)
 
         def stays(path: str) -> bool:
             is_old = bool(feed.entries) and content.is_archive(path)
             return path in kept or (is_old and not path.endswith(dropped))
 
-        return [path for path in document_rows.paths(connection, feed.channel.name) if not stays(path)]
+        return [path for path in document_rows.paths(connection, name) if not stays(path)]
 
     # --- archives -------------------------------------------------------------------------------------------------
 
     def catch_up(self) -> bool:
         """A piece of what may wait until nothing else is to be done; False when there is none.
 
-        That is: to move what no longer stands in a feed's newest document into its archives, and to build those.
+        That is: to build what tells of all feeds, to move what no longer stands in a feed's newest document into its
+        archives, and to build those.
         """
+        if self.put_site():
+            return True
         with self.store.read() as connection:
             counted = feed_rows.unarchived(connection, self.now())
             titles = feed_rows.titles(connection)
@@ -151,11 +156,14 @@ class Publisher:
             archives=feed_rows.archives(connection, name),
         )
 
-    def _put_site(self) -> list[str]:
-        """Build what tells of all feeds: the first page, the OPML, and what pages show themselves with."""
+    def put_site(self) -> tuple[str, ...]:
+        """Build what tells of all feeds, if one of them changed: the first page, the OPML, what pages show themselves with.
+
+        It takes as long as there are feeds. The paths of the documents that changed.
+        """
         with self.store.read() as connection:
             if fact(connection, _SITE_IS_STALE) != "yes":
-                return []
+                return ()
             published = document_rows.feeds(connection)
             titles = {name: title for name, title in feed_rows.titles(connection).items() if name in published}
             latest, *feeds = [self._feed(connection, channel, pages.HEADLINES) for channel in self._in_order(titles)]
@@ -166,7 +174,7 @@ class Publisher:
         ]
         with self._publishing([(None, each) for each in made], {}) as (connection, changed):
             set_fact(connection, _SITE_IS_STALE, "no")
-        return list(changed)
+        return tuple(changed)
 
     def _in_order(self, titles: Mapping[str, str]) -> list[Channel]:
         """The feeds as people are shown them: all, those that were configured, topics, providers."""

@@ -1,6 +1,6 @@
 """The web server: a socket, patience with slow clients, a memory for what was just asked, and its end. The only home of uvicorn.
 
-Readers ask the same again and again, byte for byte. What was answered within the last second is answered from memory, in the
+Readers ask the same again and again, byte for byte. What was answered a second ago is answered from memory, in the
 protocol itself, as long as nothing was published since: the application need not look at it again.
 """
 
@@ -85,30 +85,56 @@ class _Server(uvicorn.Server):
 
 
 class _Memory:
-    """Whole answers by the very bytes of their requests, for a second and as long as the same is served."""
+    """Whole answers by the very bytes of their requests, for a second or two and as long as the same is served."""
 
     def __init__(self, version: Callable[[], object]) -> None:
         self._version = version
-        self._answers: dict[bytes, bytes] = {}
+        self._served: object = None  # the version that the answers are of
+        self._answers: dict[bytes, tuple[bytes, int]] = {}  # with the second in which they were given
+        self._renewing: set[bytes] = set()  # requests that are being answered anew
         self._size = 0
-        self._until: tuple[int, object] | None = None
+
+    def served(self) -> object:
+        """The version that is served now."""
+        if (served := self._version()) != self._served:
+            self._served = served
+            self._forget()
+        return served
 
     def answer(self, request: bytes) -> bytes | None:
-        """The answer to `request`, if it is known."""
-        return self._answers.get(request) if self._is_fresh() else None
+        """The answer to `request`, if it is known. When it is a second old, one is told that it is not: to renew it."""
+        self.served()
+        if (known := self._answers.get(request)) is None:
+            return None
+        answer, given = known
+        age = int(time.time()) - given
+        if age == 0 or (age == 1 and request in self._renewing):
+            return answer
+        if age == 1:
+            self._renewing.add(request)
+        else:
+            self._drop(request)
+        return None
 
-    def keep(self, request: bytes, answer: bytes) -> None:
-        """Remember an answer."""
-        if self._size + len(answer) <= _MEMORY and self._is_fresh():
-            self._answers[request] = answer
-            self._size += len(request) + len(answer)
+    def keep(self, request: bytes, answer: bytes, served: object) -> None:
+        """Remember an answer, unless something was published since `served` was."""
+        if served != self.served():
+            return
+        self._drop(request)
+        if self._size + len(answer) > _MEMORY:
+            self._forget()
+        self._answers[request] = answer, int(time.time())
+        self._size += len(request) + len(answer)
 
-    def _is_fresh(self) -> bool:
-        now = int(time.time()), self._version()
-        if now != self._until:
-            self._until, self._size = now, 0
-            self._answers.clear()
-        return True
+    def _drop(self, request: bytes) -> None:
+        self._renewing.discard(request)
+        if (known := self._answers.pop(request, None)) is not None:
+            self._size -= len(request) + len(known[0])
+
+    def _forget(self) -> None:
+        self._answers.clear()
+        self._renewing.clear()
+        self._size = 0
 
 
 def _remembering(app: ASGIApp, memory: _Memory) -> ASGIApp:
@@ -120,7 +146,7 @@ def _remembering(app: ASGIApp, memory: _Memory) -> ASGIApp:
             await app(scope, receive, send)
             return
         said: list[Message] = []
-        memory.answer(b"")  # so that what is published while the application answers makes it forget
+        served = memory.served()
 
         async def keeping(message: Message) -> None:
             said.append(message)
@@ -128,7 +154,8 @@ def _remembering(app: ASGIApp, memory: _Memory) -> ASGIApp:
 
         await app(scope, receive, keeping)
         if len(said) == 2 and _may_be_kept(said[0]) and not said[1].get("more_body"):
-            memory.keep(request, _written(said[0], b"" if scope["method"] == "HEAD" else said[1].get("body", b"")))
+            body = b"" if scope["method"] == "HEAD" else said[1].get("body", b"")
+            memory.keep(request, _written(said[0], body), served)
 
     return answering
 

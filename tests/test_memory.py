@@ -130,20 +130,61 @@ def test_what_is_published_is_served_at_once(counting, still, tmp_path):
     assert counting.asked == 2
 
 
-def test_nothing_is_remembered_longer_than_a_second(counting, monkeypatch):
+def test_what_is_published_while_the_application_answers_is_served_at_once(counting, still):
+    version = [1]
+    page = counting.page
+
+    async def publishing(request: Request) -> Response:
+        answer = await page(request)
+        version[0] += counting.asked == 1
+        return answer
+
+    counting.page = publishing
+    with serving_app(counting.app(), version=lambda: version[0]) as address:
+        client = Client(address)
+        for _ in range(3):
+            client.ask(GET)
+        client.close()
+
+    assert counting.asked == 2  # the first answer was old when it was given
+
+
+def test_an_answer_is_renewed_every_second(counting, monkeypatch):
     now = [1_800_000_000.0]
     monkeypatch.setattr(server.time, "time", lambda: now[0])
     with serving_app(counting.app(), version=lambda: 1) as address:
         client = Client(address)
-        client.ask(GET)
-        now[0] += 0.9
-        client.ask(GET)
-        assert counting.asked == 1
-        now[0] += 0.1
-        client.ask(GET)
+        for later, asked in ((0, 1), (0.9, 1), (0.1, 2), (0, 2), (2, 3), (0, 3)):
+            now[0] += later
+            client.ask(GET)
+            assert counting.asked == asked
         client.close()
 
-    assert counting.asked == 2
+
+def test_one_renews_an_answer_and_the_others_get_what_is_there(monkeypatch):
+    now = [1_800_000_000.0]
+    monkeypatch.setattr(server.time, "time", lambda: now[0])
+    memory = server._Memory(lambda: 1)
+    memory.keep(GET, b"old", memory.served())
+
+    now[0] += 1
+    assert [memory.answer(GET) for _ in range(3)] == [None, b"old", b"old"]
+    memory.keep(GET, b"new", memory.served())
+    assert memory.answer(GET) == b"new"
+
+    now[0] += 1
+    assert memory.answer(GET) is None  # whoever was to renew it never came back
+    now[0] += 1
+    assert [memory.answer(GET) for _ in range(2)] == [None, None]
+
+
+def test_no_more_is_remembered_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(server, "_MEMORY", 100)
+    memory = server._Memory(lambda: 1)
+    for name in (b"a", b"b", b"a", b"c"):
+        memory.keep(name, bytes(40), 1)
+
+    assert [memory.answer(name) is not None for name in (b"a", b"b", b"c")] == [False, False, True]
 
 
 def test_a_head_is_remembered_without_a_body_and_apart_from_a_get(counting, still):
