@@ -198,10 +198,11 @@ class Publisher:
         folder that cannot be written to leaves the feeds stale, so that the next pass tries again.
         """
         with self.store.read() as connection:
+            differing = [(feed, each) for feed, each in made if document_rows.differs(connection, each)]
+            packed = publish.all_packed(each.body for _, each in differing)
             changed = [
-                (feed, each, self._file(connection, each))
-                for feed, each in made
-                if document_rows.differs(connection, each)
+                (feed, each, self._file(connection, each, gzipped))
+                for (feed, each), gzipped in zip(differing, packed, strict=True)
             ]
         if self.public is not None:
             publish.write(self.public, [file for _, _, file in changed])
@@ -213,11 +214,11 @@ class Publisher:
                 document_rows.remove(connection, path, moved_to, self.now())
             yield connection, [document.path for _, document, _ in changed]
 
-    def _file(self, connection: sa.Connection, document: Document) -> File:
+    def _file(self, connection: sa.Connection, document: Document, packed: bytes) -> File:
         return File(
             path=document.path,
             body=document.body,
-            packed=publish.packed(document.body),
+            packed=packed,
             modified=document_rows.next_modified(connection, document.path, self.now()),
         )
 

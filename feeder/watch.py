@@ -8,7 +8,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-_GATHER_MS = 20  # changes that come this close together come as one
+_GATHER_MS = 10  # changes that come this close together come as one
 _GATHER_AT_MOST_MS = 200
 
 
