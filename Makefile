@@ -24,10 +24,10 @@ check: $(VENV)/dev.stamp  ## lint, format, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/bench.stamp  ## feeder beside its peers, as a table of ratios: half an hour
+bench: $(VENV)/bench.stamp  ## feeder beside its peers, as a table of ratios: twenty minutes
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-bench-large: $(VENV)/dev.stamp  ## the same work on 10,000 and on 1,000,000 articles: 10 GB of disk, an hour
+bench-large: $(VENV)/dev.stamp  ## the same work on 10,000 and on 1,000,000 articles: 10 GB of disk, ten minutes
 	$(BIN)/python -m tests.benchmarks --growth --articles 1000000 $(ARGS)
 
 chaos: $(VENV)/chaos.stamp  ## faults in numbers: half an hour of kill -9, dead targets, traffic and fuzzing
