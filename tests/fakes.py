@@ -40,7 +40,7 @@ class Request:
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     status: int = 200
-    body: str = ""
+    body: str | bytes = ""
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -108,7 +108,7 @@ def serving(service: Service) -> Iterator[Service]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
             answer = service.answer(Request(method=self.command, path=self.path, headers=headers, body=body))
-            content = answer.body.encode()
+            content = answer.body.encode() if isinstance(answer.body, str) else answer.body
             self.send_response(answer.status)
             for name, value in {**answer.headers, "content-length": str(len(content))}.items():
                 self.send_header(name, value)

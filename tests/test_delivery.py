@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import socket
 import sqlite3
@@ -436,6 +437,16 @@ def test_no_more_of_an_answer_is_read_than_can_be_of_use(post, slack, articles):
     post.drain("news", to_slack(slack))
 
     assert len(post.found()[0].last_error) < 400
+
+
+def test_a_compressed_answer_is_read(post, slack, articles):
+    said = gzip.compress(b"invalid_payload")
+    slack.next_answers = [fakes.Answer(status=400, body=said, headers={"content-encoding": "gzip"})]
+    post.plan("news", articles[0])
+
+    post.drain("news", to_slack(slack))
+
+    assert post.found()[0].last_error == "400 invalid_payload"
 
 
 def test_an_answer_that_repeats_the_secret_is_kept_without_it(post, slack, articles):

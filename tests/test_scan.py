@@ -69,6 +69,14 @@ def test_files_with_an_articles_suffix_are_found_in_all_folders(root):
     assert (frozenset(), ()) == (changes.gone, changes.problems)
 
 
+def test_files_come_in_the_order_of_their_names(root):
+    names = [f"{number:03}.md" for number in range(100)]
+    for name in reversed(names):
+        write(root, name)
+
+    assert names == list(compare(root, {}).changed)
+
+
 def test_hidden_files_and_what_is_in_hidden_folders_are_no_articles(root):
     for path in (".a.md", ".git/b.md", "2026/.drafts/c.md", "d.md"):
         write(root, path)
