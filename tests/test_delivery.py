@@ -540,6 +540,25 @@ def test_lanes_take_up_what_is_planned_later_when_they_are_woken(post, slack, ar
     assert {each.state for each in post.found()} == {State.DELIVERED}
 
 
+def test_what_another_process_plans_is_sent_though_a_lane_waits_long(post, slack, mastodon, articles):
+    post.plan("busy", *articles[:2])
+
+    async def work():
+        stop = asyncio.Event()
+        targets = {"busy": to_slack(slack, rate="1/h"), "fedi": to_mastodon(mastodon)}
+        async with post.office(targets, look_again=0.01) as office:
+            running = asyncio.create_task(office.run(stop))
+            await asyncio.to_thread(slack.ledger.wait_for, 1)
+            await asyncio.to_thread(post.plan, "fedi", articles[0])  # and nobody wakes the office
+            await asyncio.to_thread(mastodon.ledger.wait_for, 1)
+            stop.set()
+            await running
+
+    asyncio.run(asyncio.wait_for(work(), fakes.LIMIT))
+
+    assert len(slack.ledger.taken) == 1
+
+
 # --- how often, and what fails ----------------------------------------------------------------------------------------------
 
 
