@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nh3
 
 _TAGS = nh3.ALLOWED_TAGS - {"area", "map", "nav", "header", "footer", "hgroup", "center", "article", "aside"}
@@ -24,13 +26,21 @@ _ATTRIBUTES = {
 def sanitise(html: str, base: str) -> str:
     """What is harmless of `html`: no script, style, frame, form or event handler, and only http(s) links.
 
-    Relative links are resolved against `base`.
+    Relative links are resolved against `base`; where that is no address to the WHATWG's URL standard, which knows fewer hosts
+    than RFC 3986, they are left out.
     """
+    try:
+        return _cleaned(html, ("rewrite_with_base", base))
+    except ValueError:
+        return _cleaned(html, "deny")
+
+
+def _cleaned(html: str, relative: Any) -> str:
     return nh3.clean(
         html,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         url_schemes={"http", "https"},
-        url_relative=("rewrite_with_base", base),
+        url_relative=relative,
         link_rel=None,
     ).strip()

@@ -17,6 +17,10 @@ _RESERVED = "!#$%&'()*+,/:;=?@[]~"  # RFC 3986, section 2.2, with '%' so that wh
 _PLAIN = re.compile(
     r"https?://[a-z0-9_-]+(\.[a-z0-9_-]+)+(/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]+)?"
 )
+_NUMBERED = re.compile(
+    r"(^|\.)([0-9]+|0x[0-9a-f]*)\.?$"
+)  # what browsers take for an IPv4 address (WHATWG, "ends in a number")
+_IPV4 = re.compile(r"((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\.(?!$)|$)){4}")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -25,7 +29,9 @@ def http_url(value: str) -> str:
 
     ValueError says why it is none.
     """
-    if _PLAIN.fullmatch(value) and len(value) <= MAX_LENGTH:  # as most are: nothing to be done
+    if (
+        (found := _PLAIN.fullmatch(value)) and not found[1][1].isdigit() and len(value) <= MAX_LENGTH
+    ):  # as most are: nothing to be done
         return value
     return _normalised(value)
 
@@ -76,6 +82,8 @@ def _name(pair: str) -> str:
 def _host(host: str) -> str:
     if ":" in host:
         return f"[{host}]"
+    if _NUMBERED.search(host) and not _IPV4.fullmatch(host):
+        raise ValueError("has a host name that ends in a number and is no IPv4 address")
     if host.isascii():
         if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", host):
             raise ValueError("has characters in its host name that no host can have")

@@ -514,6 +514,7 @@ def test_a_time_to_wait_is_understood_or_left_out(asked, when):
         ({}, '{"code": "RATE_LIMIT_HIT", "retry-after": 28.706807374954224}', 28.706807374954224),
         ({"x-ratelimit-reset-after": "1.25"}, "", 1.25),
         ({"ratelimit-reset": "300"}, "", 300),
+        ({"x-ratelimit-reset": "1e17"}, "", 1_000_000_000),
         ({"x-ratelimit-reset": "nonsense"}, '{"retry_after": "soon"}', 60),
         ({}, "[1, 2]", 60),
         ({}, '{"parameters": []}', 60),

@@ -37,6 +37,9 @@ rests = st.text(st.sampled_from('abZ059-._~/?#&=%+:@!ä人 \\"<>{}|^`utm_'), max
         ('https://news.example/"<>\\^`{|}', "https://news.example/%22%3C%3E%5C%5E%60%7B%7C%7D"),
         ("https://news.example/a;b,c:d@e!$&'()*+=~", "https://news.example/a;b,c:d@e!$&'()*+=~"),
         ("https://under_score.example/", "https://under_score.example/"),
+        ("https://192.0.2.7/a", "https://192.0.2.7/a"),
+        ("https://news2.example/a", "https://news2.example/a"),
+        ("https://2.news.example/a", "https://2.news.example/a"),
     ],
 )
 def test_an_address_is_written_as_rfc_3986_has_it(written, told):
@@ -65,6 +68,10 @@ def test_an_address_is_written_as_rfc_3986_has_it(written, told):
         ("https://news.example:http/", "has a port that is no number from 0 to 65535"),
         ("https://two words.example/", "has characters in its host name that no host can have"),
         ("https://%61.example/", "has characters in its host name that no host can have"),
+        ("https://news.example.2/a", "has a host name that ends in a number and is no IPv4 address"),
+        ("https://news.0x1f/a", "has a host name that ends in a number and is no IPv4 address"),
+        ("https://2130706433/a", "has a host name that ends in a number and is no IPv4 address"),
+        ("https://256.1.1.1/a", "has a host name that ends in a number and is no IPv4 address"),
         ("https://☃.example/", "has a host name that no host can have"),
         ("https://\u200b.example/", "has a host name that no host can have"),
         ("https://[::1/", "Invalid IPv6 URL"),
@@ -175,4 +182,5 @@ def test_an_address_with_nothing_to_be_done_is_left_as_the_long_way_leaves_it(ur
     if expected is not None:
         assert urls.http_url(url) == expected
     else:
-        assert len(url) > urls.MAX_LENGTH
+        with pytest.raises(ValueError, match=r"long|number"):
+            urls.http_url(url)

@@ -290,7 +290,7 @@ def moment(read: Callable[[str], datetime], written: str) -> datetime | None:
     try:
         found = read(written)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):  # all of them say of a number that it is no time
         return None
 
 
