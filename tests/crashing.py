@@ -96,7 +96,7 @@ def _live(told: dict[str, Any]) -> None:
 
 def _work(told: dict[str, Any]) -> None:
     from feeder import app, desk, logs, settings, worker  # noqa: PLC0415 - in the child, not in the tests
-    from feeder.terminal import Terminal  # noqa: PLC0415
+    from feeder.terminal import Terminal  # noqa: PLC0415 - as above
 
     passed = 0
 

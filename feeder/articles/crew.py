@@ -8,7 +8,6 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def read_all(source: Path, paths: Sequence[str], max_bytes: int, feeds: Feeds) -
                 ahead.append(pool.submit(_read, source, chunk, max_bytes, feeds))
                 if len(ahead) > _AHEAD:
                     yield from ahead.popleft().result()
-            for future in islice(ahead, None):
+            for future in ahead:
                 yield from future.result()
         finally:
             pool.shutdown(cancel_futures=True)

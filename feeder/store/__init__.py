@@ -180,7 +180,7 @@ def _migrate(engine: sa.Engine, name: str) -> None:
             "run that feeder, or name another database_url"
         )
     from alembic import command  # noqa: PLC0415 - slow to import, and needed once in a store's life
-    from alembic.config import Config  # noqa: PLC0415 - the same
+    from alembic.config import Config  # noqa: PLC0415 - slow to import, and needed once in a store's life
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))

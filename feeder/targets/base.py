@@ -128,7 +128,7 @@ class Endpoint(BaseModel):
 
         `key` is the idempotency key: the same for every attempt at this message.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # every kind has its own
 
     def look(self, told: Any, key: str, since: datetime, /) -> Looking:
         """Find a message that may have arrived after `since`: yield each request, get its response.
@@ -136,7 +136,7 @@ class Endpoint(BaseModel):
         Return a delivered Outcome when it is there, None when it is not, a rejected one when it can never be told, and a
         retry or unknown one when it cannot be told now.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # asked only of kinds that say `looks`
 
     def sign(self, request: httpx.Request, now: datetime) -> None:
         """Add to `request` what proves who sends it, just before it leaves at `now`."""
@@ -177,7 +177,7 @@ class Target(Endpoint):
 
     def deliver(self, headline: Headline, key: str, /) -> Steps:
         """Tell a headline."""
-        raise NotImplementedError
+        raise NotImplementedError  # every kind has its own
 
     def rules(self, name: str, feeds: Feeds = PLAIN_FEEDS) -> Rules:
         """Which articles this target, called `name`, wants."""
