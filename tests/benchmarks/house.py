@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -98,7 +99,7 @@ class House:
         loaded = load(self.folder / "feeder.toml")
         settings = loaded.settings.model_copy(update={"source": self.articles, "public": self.public})
         store = open_store(f"sqlite:///{self.folder}/var/feeder.db")
-        return pipeline(type(loaded)(**{**_fields(loaded), "settings": settings}), store)
+        return pipeline(replace(loaded, settings=settings), store)
 
     def new(self) -> tuple[str, list[str]]:
         """The text of an article that has just come out, and the words that stand in each of its documents."""
@@ -113,7 +114,3 @@ class House:
         part = self.folder / "part"
         part.write_text(text)
         return part.rename(self.articles / f"landed-{self._landed}.md")
-
-
-def _fields(loaded: object) -> dict[str, object]:
-    return {name: getattr(loaded, name) for name in type(loaded).__dataclass_fields__}

@@ -25,10 +25,7 @@ import sys
 from tests.benchmarks.house import House
 if __name__ == "__main__":  # the processes that read come by here too
     from pathlib import Path
-    house = House.__new__(House)
-    house.folder = Path(sys.argv[1])
-    house.articles, house.public = house.folder / "articles", house.folder / "public"
-    made = house.pipeline()
+    made = House(Path(sys.argv[1]), 0).pipeline()
     made.prepare()
     made.run()
 """
