@@ -14,6 +14,7 @@ import httpx
 
 from feeder import outbox, selection
 from feeder.articles import parse, scan
+from feeder.articles.files import Files
 from feeder.errors import ArticleError, Problem, UsageError
 from feeder.models import Article, Headline, Provider, RelatedLink
 from feeder.pipeline import Progress
@@ -42,17 +43,18 @@ def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Prog
     problems = [_within(source, problem) for problem in changes.problems]
     topics: dict[str, str] = {}
     articles: dict[str, str] = {}
-    for done, path in enumerate(changes.changed):
-        progress(done, len(changes.changed))
-        try:
-            parsed = parse.parse(scan.read(source, path, max_bytes), str(source / path), feeds.topic)
-        except ArticleError as error:
-            problems.append(_within(source, error.problem))
-            continue
-        except FileNotFoundError:
-            continue
-        problems += [*parsed.warnings, *_oddities(parsed.article, str(source / path), articles, now)]
-        topics |= {topic.slug: topic.label for topic in parsed.article.topics}
+    with Files(source, max_bytes) as files:
+        for done, path in enumerate(changes.changed):
+            progress(done, len(changes.changed))
+            try:
+                parsed = parse.parse(files.read(path), str(source / path), feeds.topic)
+            except ArticleError as error:
+                problems.append(_within(source, error.problem))
+                continue
+            except FileNotFoundError:
+                continue
+            problems += [*parsed.warnings, *_oddities(parsed.article, str(source / path), articles, now)]
+            topics |= {topic.slug: topic.label for topic in parsed.article.topics}
     progress(len(changes.changed), len(changes.changed))
     return Inspected(articles=len(articles), topics=topics, problems=tuple(problems))
 
@@ -97,7 +99,8 @@ def inspect_targets(targets: Mapping[str, Target], feeds: Feeds, topics: Mapping
 def article_at(path: Path, max_bytes: int, feeds: Feeds) -> Article:
     """The article in a file. ArticleError or UsageError says why there is none."""
     try:
-        return parse.parse(scan.read(path.parent, path.name, max_bytes), str(path), feeds.topic).article
+        with Files(path.parent, max_bytes) as files:
+            return parse.parse(files.read(path.name), str(path), feeds.topic).article
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such file") from error
 

@@ -1,6 +1,7 @@
 """The records that the parts of feeder hand each other. All frozen; times are aware datetimes in UTC.
 
-The words are those of CONTRIBUTING.md: article, topic, feed, headline, delivery, outcome.
+The words are those of CONTRIBUTING.md: article, topic, feed, headline, delivery, outcome. What an article is made of is a
+Struct, because very many are made, written as JSON and read again.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
+from msgspec import Struct
+
 ALL = "all"  # the name of the feed of all articles
 TYPES = ("article", "video")  # what an article may be
 FORMATS = ("rss", "atom", "json")  # what a feed is published as, by the extension of its documents
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Image:
+class _Part(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the store keeps as JSON. Defaults are left out: a field that a later feeder adds changes no record."""
+
+
+class Image(_Part, frozen=True, kw_only=True):
     """A picture of an article or a provider."""
 
     url: str
@@ -26,8 +32,7 @@ class Image:
     cached: bool = False  # the wild's `isCached`
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Provider:
+class Provider(_Part, frozen=True, kw_only=True):
     """Who published an article first."""
 
     name: str
@@ -35,15 +40,14 @@ class Provider:
     images: tuple[Image, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RelatedLink:
+class RelatedLink(_Part, frozen=True, kw_only=True):
     """Coverage of the same event elsewhere, as an article lists it."""
 
     title: str
     url: str
     excerpt: str = ""
     published: datetime | None = None
-    type: str = "article"
+    type: str = TYPES[0]
     quality: int | None = None
     provider: Provider | None = None
     images: tuple[Image, ...] = ()
@@ -51,16 +55,14 @@ class RelatedLink:
     cdn_amp_url: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Topic:
+class Topic(_Part, frozen=True, kw_only=True):
     """A label that articles carry."""
 
     label: str  # as the article writes it
     slug: str  # the name of its feed: safe in a URL and a file name, and the same for ever
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Article:
+class Article(_Part, frozen=True, kw_only=True):
     """One Markdown file, parsed. Holds what a reader can see, its state and its identity; nothing else of the file."""
 
     id: str  # 32 hex digits, from the identity: an explicit `id`, else the canonical originalUrl, else webUrl
@@ -71,7 +73,7 @@ class Article:
     excerpt: str = ""  # plain text
     content: str = ""  # sanitised HTML of the Markdown body
     category: str = ""
-    type: str = "article"  # article or video
+    type: str = TYPES[0]  # one of TYPES
     language: str = ""  # RFC 5646 tag, empty for the site's
     quality: int | None = None
     heat: int | None = None  # changes all day

@@ -22,6 +22,7 @@ import structlog
 
 from feeder import __version__, outbox, websub
 from feeder.articles import crew, scan
+from feeder.articles.files import Files
 from feeder.errors import Problem
 from feeder.models import ALL, Delivery, Rules, Site
 from feeder.publisher import Publisher
@@ -178,11 +179,14 @@ class Pipeline:
     def _found(self, paths: Sequence[str]) -> Iterator[crew.Read]:
         """What is in files: read here where they are few, by all processors where they are many."""
         if len(paths) >= self.many:
-            return crew.read_all(self.source, paths, self.max_bytes, self.feeds)
-        return (crew.read(self.source, path, self.max_bytes, self.feeds) for path in paths)
+            yield from crew.read_all(self.source, paths, self.max_bytes, self.feeds)
+        else:
+            with Files(self.source, self.max_bytes) as files:
+                yield from (crew.read(files, path, self.feeds) for path in paths)
 
     def _reread(self, path: str) -> Record | None:
-        found = crew.read(self.source, path, self.max_bytes, self.feeds)
+        with Files(self.source, self.max_bytes) as files:
+            found = crew.read(files, path, self.feeds)
         return found if isinstance(found, Record) else None
 
     # --- catalog, plan --------------------------------------------------------------------------------------------

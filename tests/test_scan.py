@@ -5,11 +5,13 @@ import shutil
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from feeder.articles.scan import Changes, Stamp, compare, compare_some, is_article, read
+from feeder.articles.files import Files
+from feeder.articles.scan import Changes, Stamp, compare, compare_some, is_article
 from feeder.errors import ArticleError, FolderError, Problem
 
 LIMIT = 1_000_000
@@ -38,6 +40,11 @@ def write(root: Path, path: str, content: str = "content") -> Path:
     full.parent.mkdir(parents=True, exist_ok=True)
     full.write_text(content)
     return full
+
+
+def read(root: Path, path: str, limit: int = LIMIT) -> bytes:
+    with Files(root, limit) as files:
+        return files.read(path)
 
 
 def known(root: Path) -> dict[str, Stamp]:
@@ -361,12 +368,12 @@ def test_a_file_that_has_vanished_is_told_apart_from_a_bad_one(root):
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("folder.md", "cannot be read: Is a directory"),
+        ("folder.md", "not a regular file"),
         ("file/a.md", "cannot be read: Not a directory"),
         (f"{'x' * 300}.md", "cannot be read: File name too long"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_the_systems_reason(root, path, reason):
+def test_what_cannot_be_read_is_told_with_a_reason(root, path, reason):
     (root / "folder.md").mkdir()
     write(root, "file")
 
@@ -504,3 +511,31 @@ def test_nothing_is_read_through_a_linked_folder(tmp_path):
 def test_a_missing_folder_is_an_error_when_some_of_it_is_looked_at_too(tmp_path):
     with pytest.raises(FolderError, match="cannot be read"):
         compare_some(tmp_path / "missing", {"a.md": Stamp(1, 1, 1)}, ["a.md"])
+
+
+def test_files_of_several_folders_are_read_one_after_the_other(root, outside):
+    paths = ["a.md", "2026/b.md", "2026/c.md", "2026/01/d.md", "b.md", "2026/e.md"]
+    for path in paths:
+        write(root, path, f"this is {path}")
+    (root / "linked").symlink_to(outside)
+
+    with Files(root, LIMIT) as files:
+        for path in paths:
+            assert files.read(path) == f"this is {path}".encode()
+            with pytest.raises(ArticleError, match="a symbolic link out of the folder"):
+                files.read("linked/secret.md")
+            with pytest.raises(FileNotFoundError):
+                files.read("2027/a.md")
+
+
+def test_no_file_stays_open(root):
+    before = set(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else None
+    for path in ("2026/a.md", "2026/01/b.md"):
+        write(root, path)
+
+    with Files(root, LIMIT) as files:
+        for path in ("2026/a.md", "2026/01/b.md", "2026/none.md", "none/a.md", "../a.md"):
+            with suppress(FileNotFoundError, ArticleError):
+                files.read(path)
+
+    assert before in (None, set(os.listdir("/proc/self/fd")))

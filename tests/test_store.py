@@ -100,7 +100,7 @@ def test_a_store_of_a_newer_feeder_is_refused_and_left_as_it_is(url, tmp_path):
     connection.close()
     before = path.read_bytes()
 
-    with pytest.raises(StoreTooNew, match=r"written by a newer feeder.*version 9999.*knows 0002.*database_url"):
+    with pytest.raises(StoreTooNew, match=r"written by a newer feeder.*version 9999.*knows 0003.*database_url"):
         open_store(url)
 
     assert path.read_bytes() == before

@@ -11,7 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from feeder.articles import parse, scan
+from feeder.articles import parse
+from feeder.articles.files import Files
 from feeder.errors import ArticleError, Problem
 from feeder.records import Record, record
 from feeder.selection import Feeds
@@ -22,10 +23,10 @@ _AHEAD = 30  # times as many may be read before they are taken
 Read = Record | Problem | None  # None: the file has gone meanwhile
 
 
-def read(source: Path, path: str, max_bytes: int, feeds: Feeds) -> Read:
-    """The article in a file below `source` as the store keeps it, or why it is none."""
+def read(files: Files, path: str, feeds: Feeds) -> Read:
+    """The article in a file as the store keeps it, or why it is none."""
     try:
-        article = parse.parse(scan.read(source, path, max_bytes), path, feeds.topic).article
+        article = parse.parse(files.read(path), path, feeds.topic).article
         return record(article, feeds.of(article))
     except ArticleError as error:
         return error.problem
@@ -56,4 +57,5 @@ def _begin() -> None:
 
 
 def _read(source: Path, paths: Sequence[str], max_bytes: int, feeds: Feeds) -> list[Read]:
-    return [read(source, path, max_bytes, feeds) for path in paths]
+    with Files(source, max_bytes) as files:
+        return [read(files, path, feeds) for path in paths]

@@ -1,26 +1,24 @@
-"""Which files of a folder are new, changed or gone, and the bytes of one of them.
+"""Which files of a folder are new, changed or gone.
 
 A file's stamp (size, modification and status-change time) tells whether it may have changed, so an unchanged file
-costs one stat. What is behind a symbolic link that leaves the folder is never read.
+costs one stat.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from feeder.errors import ArticleError, FolderError, Problem
+from feeder.articles.files import Outside, inside, leaves
+from feeder.errors import FolderError, Problem
 
 SUFFIXES = (".md", ".markdown", ".txt")
 _RACY_NS = 2_000_000_000  # a file changed this lately may change again within the same tick of the file system's clock
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a named pipe must not hold the pass up
 
 
 class Stamp(NamedTuple):
@@ -82,83 +80,11 @@ def is_article(path: str) -> bool:
     return path.lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
 
 
-def read(root: Path, path: str, limit: int) -> bytes:
-    """The bytes of an article's file. FileNotFoundError when it has gone meanwhile; ArticleError for all else."""
-
-    def wrong(reason: str) -> ArticleError:
-        return ArticleError(Problem(where=path, reason=reason))
-
-    try:
-        with _open(root, path) as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise wrong("not a regular file")
-            if about.st_size > limit:
-                raise wrong(f"{about.st_size:,} bytes; an article has at most {limit:,} (max_article_bytes)")
-            data = file.read(limit + 1)
-    except FileNotFoundError:
-        if (root / path).is_symlink():
-            raise wrong("a symbolic link to nothing") from None
-        raise
-    except _Outside as error:
-        raise wrong("a symbolic link out of the folder; copy the file here instead") from error
-    except OSError as error:
-        raise wrong(f"cannot be read: {error.strerror}") from error
-    if len(data) > limit:
-        raise wrong(f"grew past {limit:,} bytes while it was read (max_article_bytes)")
-    return data
-
-
-class _Outside(Exception):
-    """A symbolic link leads out of the folder."""
-
-
-def _open(root: Path, path: str) -> BinaryIO:
-    """The file at `path`, reached through no linked folder, and itself no link that leaves `root`."""
-    *folders, name = path.split("/")
-    if ".." in folders or "" in folders or name in ("", ".."):
-        raise _Outside
-    here = os.open(root, _FOLDER)
-    try:
-        for folder in folders:
-            above, here = here, _open_folder(folder, here)
-            os.close(above)
-        descriptor = _open_file(root, path, name, here)
-    finally:
-        os.close(here)
-    return os.fdopen(descriptor, "rb")
-
-
-def _open_folder(name: str, above: int) -> int:
-    try:
-        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
-    except OSError as error:
-        if stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
-            raise _Outside from error
-        raise
-
-
-def _open_file(root: Path, path: str, name: str, folder: int) -> int:
-    try:
-        return os.open(name, _FILE, dir_fd=folder)
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EMLINK):
-            raise
-        return os.open(_inside(root, root / path), _FILE)
-
-
-def _inside(root: Path, link: Path) -> Path:
-    """Where `link` leads. _Outside when that is not in the folder."""
-    if _leaves(root, link):
-        raise _Outside
-    return Path(os.path.realpath(link))
-
-
 def _stamp(root: Path, full: Path) -> Stamp:
     about = full.lstat()
     if stat.S_ISLNK(about.st_mode):
-        with suppress(_Outside, OSError):  # the link's own stamp then; reading it says what is wrong
-            about = _inside(root, full).stat()
+        with suppress(Outside, OSError):  # the link's own stamp then; reading it says what is wrong
+            about = inside(root, full).stat()
     return Stamp(about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
@@ -238,7 +164,7 @@ class _Look:
                 # To an article, or to a folder elsewhere: that one is not followed, but reported when it is read.
                 full = self._root / path
                 leads_to_folder = full.is_dir()
-                if is_article or (leads_to_folder and _leaves(self._root, full)):
+                if is_article or (leads_to_folder and leaves(self._root, full)):
                     yield from self._differing(path, _stamp(self._root, full))
             elif is_article:
                 about = entry.stat(follow_symlinks=False)
@@ -256,10 +182,6 @@ class _Look:
     def _wrong(self, path: str, reason: str) -> None:
         self._unread.append(path)
         self._problems.append(Problem(where=path, reason=reason))
-
-
-def _leaves(root: Path, link: Path) -> bool:
-    return not Path(os.path.realpath(link)).is_relative_to(os.path.realpath(root))
 
 
 def _is_utf8(path: str) -> bool:

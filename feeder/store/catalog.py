@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from feeder.articles.scan import Stamp
 from feeder.errors import Problem
 from feeder.models import Article, News
-from feeder.records import Record, from_text
+from feeder.records import Record, from_text, seen
 from feeder.records import record as record_of
 from feeder.selection import Feeds
 from feeder.store import feeds
@@ -110,7 +110,8 @@ def settle_orphans(connection: sa.Connection, feeds_of: Feeds, *, keep: bool) ->
     held = sa.exists().where(files.c.article == articles.c.id)
     known = {row.id: row for row in connection.execute(sa.select(articles).where(articles.c.live, ~held))}
     changes = [
-        _Change(record=_kept(row, feeds_of), path=row.path, live=keep, updated=row.updated) for row in known.values()
+        _Change(record=_kept(row, feeds_of), path=row.path, live=keep, updated=row.updated, seen=False)
+        for row in known.values()
     ]
     _write_articles(connection, changes, known, None)
 
@@ -159,6 +160,7 @@ class _Change:
     path: str
     live: bool
     updated: datetime
+    seen: bool  # whether a reader sees that it changed
 
 
 def _speaker(
@@ -201,17 +203,16 @@ def _settle(
         if row is None or not row.live:
             return None
         article = from_text(row.record)
-        return _Change(record=record_of(article, {}), path=row.path, live=False, updated=row.updated)
+        return _Change(record=record_of(article, {}), path=row.path, live=False, updated=row.updated, seen=False)
     path, record = speaker
     live = include_drafts or not record.draft
     if record.id != article_id:  # a file with two articles' worth of history; the other id has a row of its own
         return None
     if row is None:
-        return _Change(record=record, path=path, live=live, updated=_own(record.published, article_id))
-    updated = row.updated
-    if row.visible != record.visible:
-        updated = _own(max(now, row.updated + _SECOND, record.published), article_id)
-    return _Change(record=record, path=path, live=live, updated=updated)
+        return _Change(record=record, path=path, live=live, updated=_own(record.published, article_id), seen=True)
+    differs = row.record != record.text and seen(from_text(row.record)) != seen(record.article)
+    updated = _own(max(now, row.updated + _SECOND, record.published), article_id) if differs else row.updated
+    return _Change(record=record, path=path, live=live, updated=updated, seen=differs)
 
 
 def _own(moment: datetime, article_id: str) -> datetime:
@@ -222,7 +223,7 @@ def _own(moment: datetime, article_id: str) -> datetime:
     return moment.replace(microsecond=1 + int(article_id[:8], 16) % 999_999)
 
 
-_ARTICLE = ("id", "path", "published", "updated", "live", "visible", "title", "record", "announced")
+_ARTICLE = ("id", "path", "published", "updated", "live", "title", "record", "announced")
 _ENTRY = ("feed", "published", "article", "archive")
 
 
@@ -241,7 +242,7 @@ def _write_articles(
         record, row = change.record, known.get(change.record.id)
         values = (
             *(record.id, change.path, record.published, change.updated),
-            *(change.live, record.visible, record.title, record.text),
+            *(change.live, record.title, record.text),
         )
         before, stands = stood.get(record.id, {}), record.feeds if change.live else {}
         if row is None:
@@ -253,8 +254,7 @@ def _write_articles(
             continue
         else:
             old.append(dict(zip(_ARTICLE, values, strict=False)) | {"key": record.id})
-        seen = row is None or row.visible != record.visible
-        touched = {*stands, *before} if seen else {*stands} ^ {*before}
+        touched = {*stands, *before} if change.seen else {*stands} ^ {*before}
         stale |= {name: stands.get(name, "") for name in touched}
         stale_archives |= {(name, before[name]) for name in touched if before.get(name)}
         members += [(name, record.published, record.id, before.get(name, 0)) for name in stands]

@@ -59,7 +59,6 @@ articles = sa.Table(
     sa.Column("updated", Moment, nullable=False),  # the last change that a reader would see
     sa.Column("live", sa.Boolean, nullable=False),  # a file holds it, and it is no draft that is kept out
     sa.Column("announced", sa.Boolean, nullable=False),  # its deliveries are planned; never again
-    sa.Column("visible", sa.Text, nullable=False),  # digest of what a reader sees
     sa.Column("title", sa.Text, nullable=False),  # as a search compares it
     sa.Column("record", sa.Text, nullable=False),  # the Article as JSON
     sa.Index(None, "announced", "live", "published"),
