@@ -114,8 +114,8 @@ def _provider(keys: ProviderKeys | str | None) -> Provider | None:
         return None
     if isinstance(keys, str):
         return Provider(name=name) if (name := text.line(keys)) else None
-    name, domain = _text(keys.name), _text(keys.domain)
-    return Provider(name=name or domain, domain=domain, images=_images(keys.images)) if name or domain else None
+    name, domain, images = _text(keys.name), _text(keys.domain), _images(keys.images)
+    return Provider(name=name or domain, domain=domain, images=images) if name or domain else None
 
 
 def _images(values: Iterable[ImageKeys] | None) -> tuple[Image, ...]:
@@ -140,17 +140,17 @@ def _size(pixels: int | None) -> int | None:
 def _related(values: Iterable[RelatedKeys], own: set[str]) -> tuple[RelatedLink, ...]:
     """The related links, each page once, and never the article itself."""
     links: dict[str, RelatedLink] = {}
-    for keys in values:
-        url = urls.http_url(keys.webUrl or keys.originalUrl or "")
-        if (page := urls.canonical(url)) not in own and page not in links:
-            links[page] = _related_link(keys, url)
+    for link in map(_related_link, values):
+        if (page := urls.canonical(link.url)) not in own:
+            links.setdefault(page, link)
     return tuple(links.values())
 
 
-def _related_link(keys: RelatedKeys, url: str) -> RelatedLink:
+def _related_link(keys: RelatedKeys) -> RelatedLink:
+    source_url = _link(keys.originalUrl)
     return RelatedLink(
         title=_title(keys.title),
-        url=url,
+        url=urls.http_url(keys.webUrl or source_url),
         excerpt=_text(keys.excerpt),
         published=_moment(keys.publishedDateTime) if keys.publishedDateTime else None,
         type=keys.type or TYPES[0],
