@@ -32,7 +32,7 @@ from feeder.store import BACKUP_OF, LAST_PASS, Store, catalog, fact, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
 
-_FILES_AT_ONCE = 5_000  # how many files one transaction takes in
+_FILES_AT_ONCE = 10_000  # how many files one transaction takes in
 _SEEN_UNTIL = "seen_until"
 _BUILT_WITH = "built_with"
 _ADOPT = "adopt_all"

@@ -213,10 +213,10 @@ def test_a_second_worker_meets_the_lock_at_once_and_learns_who_holds_it(url):
 def test_a_moment_comes_back_as_it_went(moment):
     kind, aware = tables.Moment(), moment.replace(tzinfo=UTC)
 
-    assert kind.process_result_value(kind.process_bind_param(aware, None), None) == aware
+    assert kind.result_processor(None, None)(kind.bind_processor(None)(aware)) == aware
 
 
 def test_moments_sort_like_their_numbers():
-    kind, early = tables.Moment(), datetime(1969, 12, 31, tzinfo=UTC)
+    to_database, early = tables.Moment().bind_processor(None), datetime(1969, 12, 31, tzinfo=UTC)
 
-    assert kind.process_bind_param(early, None) < kind.process_bind_param(early + timedelta(microseconds=1), None) < 0
+    assert to_database(early) < to_database(early + timedelta(microseconds=1)) < 0

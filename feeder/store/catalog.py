@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from feeder.articles.scan import Stamp
 from feeder.errors import Problem
@@ -22,8 +23,7 @@ from feeder.store.tables import articles, entries, files
 _SECOND = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What reading one file gave: an article's record, or the reason why it is none."""
 
     path: str
@@ -152,8 +152,7 @@ def _holders(
     return found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Change:
+class _Change(Struct, frozen=True, kw_only=True):
     """An article's row as it shall be."""
 
     record: Record
@@ -172,6 +171,8 @@ def _speaker(
 ) -> tuple[str, Record] | None:
     """The file that speaks for an article, and what it says."""
     paths = sorted(holders)
+    if len(paths) == 1 and (only := fresh.get(paths[0][0])) is not None:
+        return paths[0][0], only
     found = []
     for path, good in paths:
         record = fresh.get(path)
@@ -240,24 +241,22 @@ def _write_articles(
     stale_archives: set[tuple[str, int]] = set()
     for change in changes:
         record, row = change.record, known.get(change.record.id)
-        values = (
-            *(record.id, change.path, record.published, change.updated),
-            *(change.live, record.title, record.text),
-        )
-        before, stands = stood.get(record.id, {}), record.feeds if change.live else {}
+        stands = record.feeds if change.live else {}
+        values = (record.id, change.path, record.published, change.updated, change.live, record.title, record.text)
         if row is None:
             is_no_news = announced is not None and change.live and record.published <= announced
             new.append((*values, is_no_news))
-        elif {*before} == {*stands} and all(
-            getattr(row, name) == it for name, it in zip(_ARTICLE, values, strict=False)
-        ):
+            members += [(name, record.published, record.id, 0) for name in stands]
+            stale |= stands
             continue
-        else:
-            old.append(dict(zip(_ARTICLE, values, strict=False)) | {"key": record.id})
+        before = stood.get(record.id, {})
+        if {*before} == {*stands} and all(getattr(row, name) == it for name, it in zip(_ARTICLE, values, strict=False)):
+            continue
+        old.append(dict(zip(_ARTICLE, values, strict=False)) | {"key": record.id})
+        members += [(name, record.published, record.id, before.get(name, 0)) for name in stands]
         touched = {*stands, *before} if change.seen else {*stands} ^ {*before}
         stale |= {name: stands.get(name, "") for name in touched}
         stale_archives |= {(name, before[name]) for name in touched if before.get(name)}
-        members += [(name, record.published, record.id, before.get(name, 0)) for name in stands]
     insert(connection, articles, _ARTICLE, sorted(new))
     if old:
         columns: dict[str, Any] = {name: sa.bindparam(name) for name in _ARTICLE if name not in ("id", "announced")}

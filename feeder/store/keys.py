@@ -28,7 +28,8 @@ def plain_rows(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[tup
 
 def among(connection: sa.Connection, query: sa.Select[Any], column: sa.Column[Any], keys: Iterable[Any]) -> list[Any]:
     """The rows of `query` whose `column` holds one of `keys`."""
-    return [row for chunk in chunks(keys) for row in connection.execute(query.where(column.in_(chunk)))]
+    statement = query.where(column.in_(sa.bindparam("keys", expanding=True)))
+    return [row for chunk in chunks(keys) for row in connection.execute(statement, {"keys": chunk})]
 
 
 def delete(connection: sa.Connection, table: sa.Table, column: sa.Column[Any], keys: Iterable[Any]) -> None:

@@ -20,19 +20,27 @@ _MICROSECOND = timedelta(microseconds=1)
 MICROSECONDS = 1_000_000  # in a second
 
 
+def _to_database(value: datetime | None) -> int | None:
+    return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+
+def _from_database(value: int | None) -> datetime | None:
+    return None if value is None else _EPOCH + value * _MICROSECOND
+
+
 class Moment(sa.types.TypeDecorator[datetime]):
     """An aware datetime, kept as microseconds since 1970 in UTC: exact, sortable and alike in every database."""
 
     impl = sa.BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
-        """To the database."""
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+    def bind_processor(self, dialect: Any) -> Any:
+        """What takes a value to the database."""
+        return _to_database
 
-    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
-        """From the database."""
-        return None if value is None else _EPOCH + value * _MICROSECOND
+    def result_processor(self, dialect: Any, coltype: object) -> Any:
+        """What takes a value from the database."""
+        return _from_database
 
 
 # What is known of each file of the source folder.

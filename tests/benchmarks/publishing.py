@@ -25,7 +25,9 @@ import sys
 from tests.benchmarks.house import House
 if __name__ == "__main__":  # the processes that read come by here too
     from pathlib import Path
+    from feeder.desk import calm_collector
     made = House(Path(sys.argv[1]), 0).pipeline()
+    calm_collector()  # as the worker does
     made.prepare()
     made.run()
 """
