@@ -71,7 +71,8 @@ class Article(_Part, frozen=True, kw_only=True):
     published: datetime
     source_url: str = ""  # the page it was found at (rel="via")
     excerpt: str = ""  # plain text
-    content: str = ""  # sanitised HTML of the Markdown body
+    body: str = ""  # Markdown, as it is written
+    content: str = ""  # the body as HTML: where an earlier feeder kept that, until the file is read again
     category: str = ""
     type: str = TYPES[0]  # one of TYPES
     language: str = ""  # RFC 5646 tag, empty for the site's

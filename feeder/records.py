@@ -8,6 +8,7 @@ from functools import lru_cache
 from msgspec import Struct, json
 from msgspec.structs import replace
 
+from feeder.markdown import content
 from feeder.models import Article
 from feeder.slugs import slug
 from feeder.text import searchable
@@ -65,6 +66,8 @@ def seen(article: Article) -> Article:
         category="",
         heat=None,
         draft=False,
+        body="",
+        content=content(article),
         quality=None,
         amp_url="",
         cdn_amp_url="",

@@ -241,12 +241,12 @@ def test_any_text_gives_documents_that_parse_and_say_it(title, excerpt, body, la
     front_matter = json.dumps(
         {"title": "x", "webUrl": "https://a.example/b", "publishedDateTime": "2025-06-01T10:00:00Z"}
     )
-    content = parse(f"---\n{front_matter}\n---\n{body}".encode("utf-8", "replace"), "x.md").article.content
+    content = parse(f"---\n{front_matter}\n---\n{body}".encode("utf-8", "replace"), "x.md").article.body
     made = of(
         article(
             title=title,
             excerpt=excerpt,
-            content=content,
+            body=content,
             topics=(Topic(label=label, slug="x"),),
             provider=Provider(name=other),
             images=(Image(url="https://a.example/i", title=other),),

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from feeder.articles.parse import parse
 from feeder.articles.schema import READ
 from feeder.errors import ArticleError, Problem
+from feeder.markdown import content
 from feeder.models import Article, Image, Provider, RelatedLink, Topic
 from tests.articles import SEEDS, seed
 
@@ -495,7 +496,7 @@ def test_neither_path_nor_content_is_part_of_the_identity():
     ],
 )
 def test_a_body_becomes_html_that_is_safe_anywhere(body, html):
-    assert html == read("", body).content
+    assert html == content(read("", body))
 
 
 # --- Rewrites -----------------------------------------------------------------------------------------------------------

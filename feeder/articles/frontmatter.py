@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import frontmatter
 import yaml
 from frontmatter.default_handlers import YAMLHandler
+from msgspec import Struct
 
 from feeder import text
 from feeder.articles import plain
@@ -28,8 +28,7 @@ _BOUNDARY = re.compile(r"^-{3,}\s*$", re.MULTILINE)
 KeyPath = tuple[str | int, ...]  # the way to a value: ("related", 0, "webUrl")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """A file's front matter and Markdown body, and what it takes to say where something stands."""
 
     where: str  # the file as messages name it

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from msgspec import ValidationError, convert
 
 from feeder import slugs, text, urls
-from feeder.articles import frontmatter, markdown, mend
+from feeder.articles import frontmatter, mend
 from feeder.articles.schema import KNOWN, ArticleKeys, ImageKeys, ProviderKeys, RelatedKeys
 from feeder.errors import Problem
 from feeder.models import TYPES, Article, Image, Provider, RelatedLink, Topic
@@ -64,7 +64,7 @@ def _article(keys: ArticleKeys, body: str, topic: _TopicOf) -> Article:
         published=_moment(keys.publishedDateTime),
         source_url=source_url,
         excerpt=_text(keys.excerpt),
-        content=markdown.to_html(body, url) if body else "",
+        body=body,
         category=_text(keys.category),
         type=keys.type or TYPES[0],
         language=language,
@@ -98,7 +98,7 @@ def _moment(value: datetime) -> datetime:
     if not mend.is_bearable(value):
         raise ValueError
     aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return aware.replace(microsecond=0)
+    return aware.replace(microsecond=0) if aware.microsecond else aware
 
 
 def _topics(values: Iterable[str | float], topic: _TopicOf) -> tuple[Topic, ...]:

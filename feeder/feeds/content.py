@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from html import escape
 
+from feeder import markdown
 from feeder.models import Article, Channel, Entry, Feed, Image, Provider, RelatedLink, Site
 from feeder.safehtml import sanitise
 from feeder.urls import http_url
@@ -138,7 +139,7 @@ def reads_as_html(text: str) -> bool:
 @lru_cache(maxsize=_AT_HAND)  # an article stands in several feeds and formats, and is built again with each newcomer
 def content_html(article: Article) -> str:
     """An entry's content: the image, the body or the excerpt, and the related coverage. Never empty."""
-    body = article.content or (f"<p>{escape(article.excerpt)}</p>" if article.excerpt else "")
+    body = markdown.content(article) or (f"<p>{escape(article.excerpt)}</p>" if article.excerpt else "")
     made = sanitise(_image(article) + body + _related(article.related), article.url)
     return made or f"<p>{escape(article.title)}</p>"
 

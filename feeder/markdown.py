@@ -7,7 +7,13 @@ from functools import cache
 from markdown_it import MarkdownIt
 
 from feeder import text
+from feeder.models import Article
 from feeder.safehtml import sanitise
+
+
+def content(article: Article) -> str:
+    """What an article's body says, as `to_html` gives it."""
+    return article.content or to_html(article.body, article.url)
 
 
 def to_html(body: str, base: str) -> str:
