@@ -1,4 +1,4 @@
-"""Articles as the store keeps them: as text, with what is asked of them without reading it. The only home of msgspec's JSON."""
+"""Articles as the store keeps them: as text, with what is asked of them without reading it."""
 
 from __future__ import annotations
 

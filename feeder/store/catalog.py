@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -161,6 +160,19 @@ class _Change(Struct, frozen=True, kw_only=True):
     updated: datetime
     seen: bool  # whether a reader sees that it changed
 
+    def stands(self) -> dict[str, str]:
+        """The feeds that the article stands in: their titles by name."""
+        return self.record.feeds if self.live else {}
+
+    def values(self) -> tuple[Any, ...]:
+        """What is written of it, in the order of `_ARTICLE`."""
+        it = self.record
+        return (it.id, self.path, it.published, self.updated, self.live, tuple(self.stands()), it.title, it.text)
+
+    def alters(self, row: sa.Row[Any]) -> bool:
+        """Whether this is anything else than what is there."""
+        return any(getattr(row, name) != value for name, value in zip(_ARTICLE, self.values(), strict=False))
+
 
 def _speaker(
     holders: Iterable[tuple[str, bool]],
@@ -224,56 +236,73 @@ def _own(moment: datetime, article_id: str) -> datetime:
     return moment.replace(microsecond=1 + int(article_id[:8], 16) % 999_999)
 
 
-_ARTICLE = ("id", "path", "published", "updated", "live", "title", "record", "announced")
+_ARTICLE = ("id", "path", "published", "updated", "live", "feeds", "title", "record", "announced")
 _ENTRY = ("feed", "published", "article", "archive")
+_LEAVE = sa.delete(entries).where(  # one place at a time: SQLite looks through all entries for several
+    entries.c.feed == sa.bindparam("name"),
+    entries.c.published == sa.bindparam("moment"),
+    entries.c.article == sa.bindparam("key"),
+)
 
 
 def _write_articles(
     connection: sa.Connection, changes: Sequence[_Change], known: Mapping[str, sa.Row[Any]], announced: datetime | None
 ) -> None:
-    """Write articles and the feeds that they stand in. An entry stays in the archive that it stands in.
+    """Write articles and the feeds that they stand in.
 
     Of those that are new, what is out at `announced` is no news.
     """
-    stood = _archives(connection, known)
-    new, old, members = [], [], []
+    new, members = [], []
+    stale: dict[str, str] = {}
+    altered: list[tuple[_Change, sa.Row[Any]]] = []
+    for change in changes:
+        record = change.record
+        if (row := known.get(record.id)) is not None:
+            if change.alters(row):
+                altered.append((change, row))
+            continue
+        is_no_news = announced is not None and change.live and record.published <= announced
+        new.append((*change.values(), is_no_news))
+        members += [(name, record.published, record.id, 0) for name in change.stands()]
+        stale |= change.stands()
+    insert(connection, articles, _ARTICLE, sorted(new))
+    insert(connection, entries, _ENTRY, sorted(members))
+    feeds.mark_stale(connection, stale)
+    if altered:
+        _alter_articles(connection, altered)
+
+
+def _alter_articles(connection: sa.Connection, altered: Sequence[tuple[_Change, sa.Row[Any]]]) -> None:
+    """Write articles that are known. An entry stays in the archive that it stands in."""
+    values, members, places = [], [], []
     stale: dict[str, str] = {}
     stale_archives: set[tuple[str, int]] = set()
-    for change in changes:
-        record, row = change.record, known.get(change.record.id)
-        stands = record.feeds if change.live else {}
-        values = (record.id, change.path, record.published, change.updated, change.live, record.title, record.text)
-        if row is None:
-            is_no_news = announced is not None and change.live and record.published <= announced
-            new.append((*values, is_no_news))
-            members += [(name, record.published, record.id, 0) for name in stands]
-            stale |= stands
-            continue
-        before = stood.get(record.id, {})
-        if {*before} == {*stands} and all(getattr(row, name) == it for name, it in zip(_ARTICLE, values, strict=False)):
-            continue
-        old.append(dict(zip(_ARTICLE, values, strict=False)) | {"key": record.id})
-        members += [(name, record.published, record.id, before.get(name, 0)) for name in stands]
-        touched = {*stands, *before} if change.seen else {*stands} ^ {*before}
+    for change, row in altered:
+        stands, before = change.stands(), _archives(connection, row)
+        places += [{"name": name, "moment": row.published, "key": row.id} for name in row.feeds]
+        values.append(dict(zip(_ARTICLE, change.values(), strict=False)) | {"key": row.id})
+        members += [(name, change.record.published, row.id, before.get(name, 0)) for name in stands]
+        touched = {*stands, *row.feeds} if change.seen else {*stands} ^ {*row.feeds}
         stale |= {name: stands.get(name, "") for name in touched}
         stale_archives |= {(name, before[name]) for name in touched if before.get(name)}
-    insert(connection, articles, _ARTICLE, sorted(new))
-    if old:
-        columns: dict[str, Any] = {name: sa.bindparam(name) for name in _ARTICLE if name not in ("id", "announced")}
-        connection.execute(sa.update(articles).where(articles.c.id == sa.bindparam("key")).values(columns), old)
-        delete(connection, entries, entries.c.article, [row["key"] for row in old])
+    columns: dict[str, Any] = {name: sa.bindparam(name) for name in _ARTICLE if name not in ("id", "announced")}
+    connection.execute(sa.update(articles).where(articles.c.id == sa.bindparam("key")).values(columns), values)
+    if places:
+        connection.execute(_LEAVE, places)
     insert(connection, entries, _ENTRY, sorted(members))
     feeds.mark_stale(connection, stale)
     feeds.mark_archives_stale(connection, stale_archives)
 
 
-def _archives(connection: sa.Connection, known: Collection[str]) -> dict[str, dict[str, int]]:
-    """The feeds that articles stand in now, and the numbers of the archives there, by article."""
-    found: dict[str, dict[str, int]] = {}
-    query = sa.select(entries.c.article, entries.c.feed, entries.c.archive)
-    for article_id, feed, archive in among(connection, query, entries.c.article, known):
-        found.setdefault(article_id, {})[feed] = archive
-    return found
+def _archives(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, int]:
+    """The numbers of the archives that an article stands in, by feed."""
+    query = sa.select(entries.c.feed, entries.c.archive).where(
+        entries.c.feed.in_(sa.bindparam("feeds", expanding=True)),
+        entries.c.published == sa.bindparam("published"),
+        entries.c.article == sa.bindparam("article"),
+    )
+    found = connection.execute(query, {"feeds": row.feeds, "published": row.published, "article": row.id})
+    return {row.feed: row.archive for row in found}
 
 
 # --- news: what became visible ----------------------------------------------------------------------------------------
@@ -282,16 +311,14 @@ def _archives(connection: sa.Connection, known: Collection[str]) -> dict[str, di
 def news(connection: sa.Connection, now: datetime) -> list[News]:
     """The articles that a reader sees since `now` at the latest and that were never announced; the oldest first."""
     query = (
-        sa.select(articles.c.id, articles.c.published, entries.c.feed)
-        .join(entries, entries.c.article == articles.c.id)
+        sa.select(articles.c.id, articles.c.published, articles.c.feeds)
         .where(_unannounced(now))
         .order_by(articles.c.published, articles.c.id)
     )
-    found: dict[str, News] = {}
-    for article_id, published, feed in connection.execute(query):
-        item = found.get(article_id) or News(article=article_id, published=published, feeds=frozenset())
-        found[article_id] = replace(item, feeds=item.feeds | {feed})
-    return list(found.values())
+    return [
+        News(article=article_id, published=published, feeds=frozenset(names))
+        for article_id, published, names in connection.execute(query)
+    ]
 
 
 def announce(connection: sa.Connection, now: datetime, since: datetime | None) -> None:
@@ -302,8 +329,8 @@ def announce(connection: sa.Connection, now: datetime, since: datetime | None) -
             articles.c.announced, articles.c.live, articles.c.published > since, articles.c.published <= now
         )
         fresh = sa.or_(fresh, again)
-    touched = sa.select(entries.c.feed).where(entries.c.article.in_(sa.select(articles.c.id).where(fresh)))
-    feeds.mark_stale_among(connection, touched)
+    found = connection.execute(sa.select(articles.c.feeds).where(fresh).distinct()).scalars()
+    feeds.mark_stale(connection, {name: "" for names in found for name in names})
     connection.execute(sa.update(articles).where(_unannounced(now)).values(announced=True))
 
 

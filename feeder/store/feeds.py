@@ -28,11 +28,6 @@ def mark_stale(connection: sa.Connection, titles: Mapping[str, str]) -> None:
         connection.execute(sa.insert(feeds), new)
 
 
-def mark_stale_among(connection: sa.Connection, names: sa.Select[tuple[str]]) -> None:
-    """Have the feeds whose names a query gives built again."""
-    connection.execute(sa.update(feeds).where(feeds.c.name.in_(names)).values(stale=True))
-
-
 def mark_archives_stale(connection: sa.Connection, archives: Collection[tuple[str, int]]) -> None:
     """Have these archives (feed, number) built again."""
     there = {(row.feed, row.archive) for row in connection.execute(sa.select(stale_archives))} if archives else set()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import json
 
 metadata = sa.MetaData(
     naming_convention={
@@ -43,6 +44,28 @@ class Moment(sa.types.TypeDecorator[datetime]):
         return _from_database
 
 
+class Names(sa.types.TypeDecorator[tuple[str, ...]]):
+    """Names, kept as a JSON array."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def bind_processor(self, dialect: Any) -> Any:
+        """What takes a value to the database."""
+        return _names_to_database
+
+    def result_processor(self, dialect: Any, coltype: object) -> Any:
+        """What takes a value from the database."""
+        return _names_from_database
+
+
+def _names_to_database(names: tuple[str, ...]) -> str:
+    return json.encode(names).decode()
+
+
+_names_from_database = json.Decoder(tuple[str, ...]).decode
+
+
 # What is known of each file of the source folder.
 files = sa.Table(
     "files",
@@ -67,6 +90,7 @@ articles = sa.Table(
     sa.Column("updated", Moment, nullable=False),  # the last change that a reader would see
     sa.Column("live", sa.Boolean, nullable=False),  # a file holds it, and it is no draft that is kept out
     sa.Column("announced", sa.Boolean, nullable=False),  # its deliveries are planned; never again
+    sa.Column("feeds", Names, nullable=False),  # the names of those that it stands in
     sa.Column("title", sa.Text, nullable=False),  # as a search compares it
     sa.Column("record", sa.Text, nullable=False),  # the Article as JSON
     sa.Index(None, "announced", "live", "published"),
@@ -78,12 +102,11 @@ entries = sa.Table(
     metadata,
     sa.Column("feed", sa.Text, nullable=False),
     sa.Column("published", Moment, nullable=False),
-    sa.Column("article", sa.Text, sa.ForeignKey("articles.id"), nullable=False),
+    sa.Column("article", sa.Text, nullable=False),  # no foreign key and no index: its row says where it stands
     sa.Column(
         "archive", sa.Integer, nullable=False
     ),  # the number of the archive that it stands in for ever; 0: none yet
     sa.PrimaryKeyConstraint("feed", "published", "article"),
-    sa.Index(None, "article"),
     sa.Index(None, "feed", "archive"),
     sqlite_with_rowid=False,
 )
