@@ -75,9 +75,10 @@ class Pipeline:
 
     def run(self, paths: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> Report:
         """One pass over the whole folder, or over the files and folders at `paths` alone."""
-        changes = self._scan(paths)
-        readings = self._read(changes, progress)
-        problems, planned = self._catalog(readings, changes.gone)
+        with crew.Crew(self.source, self.max_bytes, self.feeds) as readers:
+            changes = self._scan(paths, readers)
+            readings = self._read(changes, readers, progress)
+            problems, planned = self._catalog(readings, changes.gone)
         publisher = self._publisher()
         written = publisher.publish()
         if paths is None and not self.stopped():
@@ -156,16 +157,19 @@ class Pipeline:
 
     # --- scan, read -----------------------------------------------------------------------------------------------
 
-    def _scan(self, paths: Collection[str] | None) -> scan.Changes:
+    def _scan(self, paths: Collection[str] | None, readers: crew.Crew) -> scan.Changes:
+        """What differs; the readers are called as soon as it is known that they are wanted."""
         with self.store.read() as connection:
             known = catalog.stamps(connection, paths)
-        return scan.compare(self.source, known) if paths is None else scan.compare_some(self.source, known, paths)
+        if paths is not None:
+            return scan.compare_some(self.source, known, paths)
+        return scan.compare(self.source, known, lambda found: readers.call() if found == self.many else None)
 
-    def _read(self, changes: scan.Changes, progress: Progress) -> Iterator[catalog.Reading]:
+    def _read(self, changes: scan.Changes, readers: crew.Crew, progress: Progress) -> Iterator[catalog.Reading]:
         """Each changed file, read; the files that vanished meanwhile are left to the next pass."""
         started_ns = int(self.now().timestamp() * 1e9)
         paths = list(changes.changed)
-        for done, (path, found) in enumerate(zip(paths, self._found(paths), strict=True)):
+        for done, (path, found) in enumerate(zip(paths, self._found(paths, readers), strict=True)):
             if self.stopped():
                 return
             progress(done, len(paths))
@@ -176,10 +180,10 @@ class Pipeline:
                 yield catalog.Reading(path=path, stamp=stamp, record=found)
         progress(len(paths), len(paths))
 
-    def _found(self, paths: Sequence[str]) -> Iterator[crew.Read]:
+    def _found(self, paths: Sequence[str], readers: crew.Crew) -> Iterator[crew.Read]:
         """What is in files: read here where they are few, by all processors where they are many."""
         if len(paths) >= self.many:
-            yield from crew.read_all(self.source, paths, self.max_bytes, self.feeds)
+            yield from readers.read(paths)
         else:
             with Files(self.source, self.max_bytes) as files:
                 yield from (crew.read(files, path, self.feeds) for path in paths)

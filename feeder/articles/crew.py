@@ -8,8 +8,11 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from msgspec import msgpack
 
@@ -39,21 +42,40 @@ def read(files: Files, path: str, feeds: Feeds) -> Read:
         return None
 
 
-def read_all(source: Path, paths: Sequence[str], max_bytes: int, feeds: Feeds) -> Iterator[Read]:
-    """What `read` gives for each of `paths`, in their order. Processes read ahead of what is taken, but not far."""
-    crew = os.cpu_count() or 1
-    chunks = (list(paths[start : start + _FILES]) for start in range(0, len(paths), _FILES))
-    with ProcessPoolExecutor(crew, mp_context=get_context("spawn"), initializer=_begin) as pool:
-        ahead: deque[Future[bytes]] = deque()
-        try:
-            for chunk in chunks:
-                ahead.append(pool.submit(_read, source, chunk, max_bytes, feeds))
-                if len(ahead) > _AHEAD:
-                    yield from _unpacked(ahead.popleft().result())
-            for future in ahead:
-                yield from _unpacked(future.result())
-        finally:
-            pool.shutdown(cancel_futures=True)
+class Crew:
+    """As many processes as there are processors, to read many files. A context manager; nothing starts before it is called."""
+
+    def __init__(self, source: Path, max_bytes: int, feeds: Feeds) -> None:
+        self._work = partial(_read, source, max_bytes, feeds)
+        self._number = os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def call(self) -> ProcessPoolExecutor:
+        """Have the processes start, if they have not: that takes them a moment in which something else can be done."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self._number, mp_context=get_context("spawn"), initializer=_begin)
+            for _ in range(self._number):
+                self._pool.submit(_begin)
+        return self._pool
+
+    def read(self, paths: Sequence[str]) -> Iterator[Read]:
+        """What `read` gives for each of `paths`, in their order. Processes read ahead of what is taken, but not far."""
+        pool, ahead = self.call(), deque[Future[bytes]]()
+        for start in range(0, len(paths), _FILES):
+            ahead.append(pool.submit(self._work, paths[start : start + _FILES]))
+            if len(ahead) > _AHEAD:
+                yield from _unpacked(ahead.popleft().result())
+        for future in ahead:
+            yield from _unpacked(future.result())
 
 
 def _begin() -> None:
@@ -61,6 +83,6 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which ends its helpers
 
 
-def _read(source: Path, paths: Sequence[str], max_bytes: int, feeds: Feeds) -> bytes:
+def _read(source: Path, max_bytes: int, feeds: Feeds, paths: Sequence[str]) -> bytes:
     with Files(source, max_bytes) as files:
         return _packed([read(files, path, feeds) for path in paths])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +47,16 @@ class Changes:
     problems: tuple[Problem, ...] = ()  # what could not be looked at
 
 
-def compare(root: Path, known: Known) -> Changes:
-    """Look through the whole folder. FolderError when it is not there: nothing is taken for gone then."""
+def compare(root: Path, known: Known, counting: Callable[[int], object] = lambda _: None) -> Changes:
+    """Look through the whole folder; `counting` is told how many differ so far.
+
+    FolderError when the folder is not there: nothing is taken for gone then.
+    """
     look = _Look(root, known)
-    changed = dict(look.below(""))
+    changed = {}
+    for path, stamp in look.below(""):
+        changed[path] = stamp
+        counting(len(changed))
     missing = set(known).difference(look.seen) if changed or len(look.seen) < len(known) else set()
     return look.changes(changed, missing)
 
