@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
+
+from msgspec import json
 
 from feeder.feeds import content
 from feeder.models import Document, Entry, Feed, Image, Provider, RelatedLink, Site
@@ -45,7 +46,7 @@ def document(feed: Feed, site: Site) -> Document:
 
 
 def _encoded(found: dict[str, Any]) -> bytes:
-    return json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n"
+    return json.format(json.encode(found), indent=1) + b"\n"
 
 
 def _item(entry: Entry, site: Site) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,38 +69,55 @@ def _has_apprise() -> bool:
     return subprocess.run([sys.executable, "-c", "import apprise"], capture_output=True, check=False).returncode == 0
 
 
-# --- a process, with what it cost -------------------------------------------------------------------------------------
+# --- what a whole command takes -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cost:
-    """What a whole command took."""
+class Command:
+    """A command that can be run to its end, again and again."""
 
-    seconds: float
-    peak: int  # bytes of memory, of it and all processes that it started, what they share counted once
+    words: Sequence[str]
+    folder: Path
+    env: Mapping[str, str] | None = None
+    before: Callable[[], None] = lambda: None  # what takes away what an earlier run left
 
+    def seconds(self) -> float:
+        """How long it takes."""
+        self.before()
+        start = time.perf_counter()
+        self._end(self._begun())
+        return time.perf_counter() - start
 
-def cost(command: Sequence[str], folder: Path, env: dict[str, str] | None = None) -> Cost:
-    """Run a command to its end."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    peak, done = [0], threading.Event()
+    def peak(self) -> int:
+        """The bytes of memory of it and all processes that it starts; what they share is counted once.
 
-    def look() -> None:
-        while not done.wait(0.05):
-            peak[0] = max(peak[0], sum(map(_memory, _family(process.pid))))
+        It is a run of its own: whoever looks has the processes stop for it, the longer the larger they are.
+        """
+        self.before()
+        process, peak, done = self._begun(), [0], threading.Event()
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    _, said = process.communicate(timeout=LIMIT)
-    seconds = time.perf_counter() - start
-    done.set()
-    looking.join()
-    if process.returncode:
-        raise SystemExit(f"{command[0]} ended with {process.returncode}: {said}")
-    return Cost(seconds=seconds, peak=peak[0])
+        def look() -> None:
+            while not done.wait(0.05):
+                peak[0] = max(peak[0], sum(map(_memory, _family(process.pid))))
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            self._end(process)
+        finally:
+            done.set()
+            looking.join()
+        return peak[0]
+
+    def _begun(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.words, cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        _, said = process.communicate(timeout=LIMIT)
+        if process.returncode:
+            raise SystemExit(f"{self.words[0]} ended with {process.returncode}: {said}")
 
 
 def _family(pid: int) -> list[int]:
@@ -126,14 +143,17 @@ def _memory(pid: int) -> int:
 # --- Hugo -------------------------------------------------------------------------------------------------------------
 
 
-def hugo(articles: Path, folder: Path) -> Cost | None:
-    """What Hugo takes to build the RSS of all topics; None without Hugo."""
+def hugo(articles: Path, folder: Path) -> Command | None:
+    """Hugo, as it builds the RSS of all topics; None where it is not installed."""
     if (command := program("hugo")) is None:
         return None
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    (folder / "config.toml").write_text(_HUGO.format(articles=f'"{articles}"'))
-    return cost([command, "--quiet"], folder)
+
+    def anew() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "config.toml").write_text(_HUGO.format(articles=f'"{articles}"'))
+
+    return Command(words=[command, "--quiet"], folder=folder, before=anew)
 
 
 # --- nginx and wrk ----------------------------------------------------------------------------------------------------
