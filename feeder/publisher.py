@@ -6,7 +6,8 @@ between the two is healed by the next start, which compares them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,25 +55,28 @@ class Publisher:
 
     def _put_feeds(self, topics: Sequence[Topic]) -> list[str]:
         """Build the newest documents of some feeds."""
-        channels = [self.feeds.channel(topic.slug, topic.label) for topic in topics]
-        with self.store.read() as connection:
-            feeds = [self._feed(connection, channel, channel.limit) for channel in channels]
+        made: list[_Made] = []
+        empty: list[str] = []
+        removed: dict[str, str] = {}
+        with self.store.read() as connection, publish.threads() as threads:
             everything = self.feeds.channel(ALL, "")
             known = feed_rows.titles(connection)
-            built = [self._documents(feed, everything) for feed in feeds]
-            removed = {
-                path: ""
-                for feed, made in zip(feeds, built, strict=True)
-                for path in self._superfluous(connection, feed, made)
-            }
-        empty = [topic for topic, feed in zip(topics, feeds, strict=True) if not feed.entries]
-        for topic in empty:
-            if (new := self.feeds.now_called(topic.slug, topic.label)) in known:
-                removed |= {path: moved_to for path, moved_to in _addresses(topic.slug, new) if path in removed}
-        named = [(topic.slug, each) for topic, made in zip(topics, built, strict=True) for each in made]
-        with self._publishing(named, removed) as (connection, changed):
+            for topic in topics:
+                channel = self.feeds.channel(topic.slug, topic.label)
+                feed = self._feed(connection, channel, channel.limit)
+                paths = set()
+                for each in self._documents(feed, everything):
+                    paths.add(each.path)
+                    made += _differing(connection, topic.slug, each, threads)
+                gone = dict.fromkeys(self._superfluous(connection, feed, paths), "")
+                if not feed.entries:
+                    empty.append(topic.slug)
+                    if (new := self.feeds.now_called(topic.slug, topic.label)) in known:
+                        gone |= {path: moved_to for path, moved_to in _addresses(topic.slug, new) if path in gone}
+                removed |= gone
+        with self._publishing(made, removed) as (connection, changed):
             feed_rows.freshen(connection, [topic.slug for topic in topics])
-            feed_rows.forget_archives(connection, [topic.slug for topic in empty])
+            feed_rows.forget_archives(connection, empty)
             set_fact(connection, _SITE_IS_STALE, "yes")
             self._tell_hubs(connection, changed)
         return [*changed, *removed]
@@ -82,20 +86,18 @@ class Publisher:
         archives = feed_rows.archives(connection, channel.name) if entries else 0
         return Feed(channel=channel, entries=entries, archives=archives)
 
-    def _documents(self, feed: Feed, everything: Channel) -> list[Document]:
+    def _documents(self, feed: Feed, everything: Channel) -> Iterator[Document]:
         """A feed in all its formats and as a page; nothing of a topic that no article is about any more."""
         if not feed.entries and not feed.archive and feed.channel.name != ALL:
-            return []
-        made = documents.documents(feed, self.site)
+            return
+        yield from documents.documents(feed, self.site)
         if "json" in feed.channel.formats:
-            made.append(jsonfeed.document(feed, self.site))
+            yield jsonfeed.document(feed, self.site)
         if not feed.archive or feed.archive <= feed.archives:
-            made.append(pages.feed(feed, everything, self.site))
-        return made
+            yield pages.feed(feed, everything, self.site)
 
-    def _superfluous(self, connection: sa.Connection, feed: Feed, made: Sequence[Document]) -> list[str]:
+    def _superfluous(self, connection: sa.Connection, feed: Feed, kept: Collection[str]) -> list[str]:
         """The paths of a feed's documents that are no more: of a format that was dropped, or of all."""
-        kept = {each.path for each in made}
         name = feed.channel.name
         newest = [content.feed_path(name, extension) for extension in FORMATS]
         if feed.entries and not any(document_rows.tag(connection, path) for path in newest if path not in kept):
@@ -133,15 +135,15 @@ class Publisher:
 
     def _put_archives(self) -> bool:
         """Build some of the archives that want it; False when there is none."""
-        with self.store.read() as connection:
+        made: list[_Made] = []
+        with self.store.read() as connection, publish.threads() as threads:
             stale = feed_rows.stale_archives_of(connection, _ARCHIVES_AT_ONCE)
             titles = feed_rows.titles(connection)
             everything = self.feeds.channel(ALL, "")
-            made = [
-                (name, each)
-                for name, number in stale
-                for each in self._documents(self._archive(connection, name, titles.get(name, ""), number), everything)
-            ]
+            for name, number in stale:
+                archive = self._archive(connection, name, titles.get(name, ""), number)
+                for each in self._documents(archive, everything):
+                    made += _differing(connection, name, each, threads)
         if not stale:
             return False
         with self._publishing(made, {}) as (connection, _):
@@ -161,18 +163,17 @@ class Publisher:
 
         It takes as long as there are feeds. The paths of the documents that changed.
         """
-        with self.store.read() as connection:
+        made: list[_Made] = []
+        with self.store.read() as connection, publish.threads() as threads:
             if fact(connection, _SITE_IS_STALE) != "yes":
                 return ()
             published = document_rows.feeds(connection)
             titles = {name: title for name, title in feed_rows.titles(connection).items() if name in published}
             latest, *feeds = [self._feed(connection, channel, pages.HEADLINES) for channel in self._in_order(titles)]
-        made = [
-            pages.index(latest, feeds, self.site),
-            opml.document([feed.channel for feed in (latest, *feeds)], self.site),
-            *pages.assets(),
-        ]
-        with self._publishing([(None, each) for each in made], {}) as (connection, changed):
+            index = pages.index(latest, feeds, self.site)
+            for each in (index, opml.document([feed.channel for feed in (latest, *feeds)], self.site), *pages.assets()):
+                made += _differing(connection, None, each, threads)
+        with self._publishing(made, {}) as (connection, changed):
             set_fact(connection, _SITE_IS_STALE, "no")
         return tuple(changed)
 
@@ -190,36 +191,31 @@ class Publisher:
 
     @contextmanager
     def _publishing(
-        self, made: Sequence[tuple[str | None, Document]], removed: Mapping[str, str]
+        self, made: Sequence[_Made], removed: Mapping[str, str]
     ) -> Iterator[tuple[sa.Connection, list[str]]]:
-        """Publish documents, each with the name of its feed, and take others away, with where they have moved to.
+        """Publish documents and take others away, with where they have moved to.
 
         Yields the transaction, for what belongs to it, and the paths of the documents that changed. Files come first: a
         folder that cannot be written to leaves the feeds stale, so that the next pass tries again.
         """
         with self.store.read() as connection:
-            differing = [(feed, each) for feed, each in made if document_rows.differs(connection, each)]
-            packed = publish.all_packed(each.body for _, each in differing)
-            changed = [
-                (feed, each, self._file(connection, each, gzipped))
-                for (feed, each), gzipped in zip(differing, packed, strict=True)
-            ]
+            files = [self._file(connection, each) for each in made]
         if self.public is not None:
-            publish.write(self.public, [file for _, _, file in changed])
+            publish.write(self.public, files)
             publish.remove(self.public, removed)
         with self.store.write() as connection:
-            for feed, document, file in changed:
-                document_rows.put(connection, document, file.packed, feed, file.modified)
+            for each, file in zip(made, files, strict=True):
+                document_rows.put(connection, each.document, file.packed, each.feed, file.modified)
             for path, moved_to in removed.items():
                 document_rows.remove(connection, path, moved_to, self.now())
-            yield connection, [document.path for _, document, _ in changed]
+            yield connection, [file.path for file in files]
 
-    def _file(self, connection: sa.Connection, document: Document, packed: bytes) -> File:
+    def _file(self, connection: sa.Connection, made: _Made) -> File:
         return File(
-            path=document.path,
-            body=document.body,
-            packed=packed,
-            modified=document_rows.next_modified(connection, document.path, self.now()),
+            path=made.document.path,
+            body=made.document.body,
+            packed=made.packed.result(),
+            modified=document_rows.next_modified(connection, made.document.path, self.now()),
         )
 
     def _tell_hubs(self, connection: sa.Connection, changed: Iterable[str]) -> None:
@@ -265,6 +261,22 @@ class Publisher:
             if document is not None:
                 file = File(path=path, body=document.body, packed=document.gzip, modified=document.modified)
                 publish.write(self.public, [file])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Made:
+    """A document that is to be published."""
+
+    feed: str | None  # the name of its feed
+    document: Document
+    packed: Future[bytes]  # compressed while the next one is built
+
+
+def _differing(connection: sa.Connection, feed: str | None, document: Document, threads: Executor) -> list[_Made]:
+    """The document, where it differs from what is published."""
+    if not document_rows.differs(connection, document):
+        return []
+    return [_Made(feed=feed, document=document, packed=threads.submit(publish.packed, document.body))]
 
 
 def _addresses(old: str, new: str) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ RSS no link of a feed but its own. What it cannot say, `_FeedDetails` and `_Entr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,13 +30,12 @@ _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _WRITERS = {"rss": FeedGenerator.rss_str, "atom": FeedGenerator.atom_str}
 
 
-def documents(feed: Feed, site: Site) -> list[Document]:
+def documents(feed: Feed, site: Site) -> Iterator[Document]:
     """The feed in those of the two formats that it has. The same feed gives the same bytes, on any day and machine."""
     formats = [extension for extension in _WRITERS if extension in feed.channel.formats]
-    if not formats:
-        return []
-    generator = _feed(feed, site)
-    return [_document(generator, feed, site, extension) for extension in formats]
+    if formats:
+        generator = _feed(feed, site)
+        yield from (_document(generator, feed, site, extension) for extension in formats)
 
 
 def _feed(feed: Feed, site: Site) -> FeedGenerator:

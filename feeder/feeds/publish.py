@@ -37,10 +37,9 @@ def packed(body: bytes) -> bytes:
     return gzip.compress(body, _LEVEL, mtime=0)
 
 
-def all_packed(bodies: Iterable[bytes]) -> list[bytes]:
-    """What `packed` makes of each, several at a time."""
-    with ThreadPoolExecutor(_AT_ONCE) as threads:  # zlib lets others work meanwhile
-        return list(threads.map(packed, bodies))
+def threads() -> ThreadPoolExecutor:
+    """Threads for what lets others work meanwhile: zlib, and the disk."""
+    return ThreadPoolExecutor(_AT_ONCE)
 
 
 def unpacked(body: bytes) -> bytes:
@@ -64,8 +63,8 @@ def write(root: Path, documents: Iterable[File]) -> None:
 
     All are on the disk when this returns. FolderError when the folder cannot be written to.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as threads:  # the disk is waited for once, not once a file
-        folders = set(threads.map(lambda document: _write_both(root / document.path, document), documents))
+    with threads() as several:  # the disk is waited for once, not once a file
+        folders = set(several.map(lambda document: _write_both(root / document.path, document), documents))
     for folder in folders:
         _sync(folder)
 

@@ -45,7 +45,7 @@ def articles(data: bytes) -> None:
     except ArticleError:
         return
     feed = Feed(channel=Channel(name="all"), entries=(Entry(article=article, updated=article.published),))
-    documents.documents(feed, SITE)
+    list(documents.documents(feed, SITE))
     jsonfeed.document(feed, SITE)
 
 
