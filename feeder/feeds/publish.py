@@ -112,19 +112,20 @@ def sweep(root: Path) -> dict[str, int]:
     Of a document's file it tells when it was modified, in seconds since 1970; of its gzip, written right after, nothing.
     """
     found: dict[str, int] = {}
-    folders = [""]
+    folders, base = [""], os.fspath(root)
     while folders:
         folder = folders.pop()
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / folder) as entries:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{base}/{folder}") as entries:
             for entry in entries:
+                name = entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(f"{folder}{entry.name}/")
-                elif entry.name.startswith(".") and entry.name.endswith(_PART):
+                    folders.append(f"{folder}{name}/")
+                elif name.endswith(PACKED):
+                    found[folder + name] = 0
+                elif name.startswith(".") and name.endswith(_PART):
                     Path(entry.path).unlink(missing_ok=True)
-                elif entry.name.endswith(PACKED):
-                    found[folder + entry.name] = 0
                 else:
-                    found[folder + entry.name] = int(entry.stat(follow_symlinks=False).st_mtime)
+                    found[folder + name] = int(entry.stat(follow_symlinks=False).st_mtime)
     return found
 
 

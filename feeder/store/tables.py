@@ -142,6 +142,7 @@ documents = sa.Table(
     sa.Column("gzip", sa.LargeBinary, nullable=False),  # the body, compressed
     sa.Column("moved_to", sa.Text),  # null: it is here; empty: it is gone; else the path that it moved to
     sa.Index(None, "feed"),
+    sa.Index(None, "moved_to", "path", "modified"),  # what a start wants to know of each, without what it holds
 )
 
 targets = sa.Table(
