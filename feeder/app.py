@@ -16,10 +16,11 @@ import signal
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Console
 
 from feeder import exchange, inspection
@@ -97,8 +98,7 @@ async def send_test(target: Target, console: Console) -> Outcome:
 # --- once -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Once:
+class Once(Struct, frozen=True, kw_only=True):
     """What one pass and its deliveries came to."""
 
     report: Report

@@ -339,7 +339,7 @@ def target_enable(name: Annotated[str, typer.Argument(help="A target's name.")])
 
 
 def _loaded(**over: Any) -> Loaded:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from feeder import settings
 

@@ -15,12 +15,15 @@ A delivery that fails is no error: it is an Outcome (see models).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """One thing that is wrong, said so that the reader can find it and put it right."""
+class Problem(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """One thing that is wrong, said so that the reader can find it and put it right.
+
+    Tagged, because processes hand it each other in place of a Record.
+    """
 
     where: str  # the file as the user knows it, or the setting's source
     reason: str  # what is wrong, with the value, and the way out

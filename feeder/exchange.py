@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from datetime import datetime
 from typing import Self, TypeVar
 
 import httpx
+from msgspec.structs import replace
 from rich.console import Console
 
 from feeder import __version__, terminal

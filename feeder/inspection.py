@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec import Struct
 
 from feeder import outbox, selection
 from feeder.articles import parse, scan
@@ -23,8 +23,7 @@ from feeder.selection import Feeds
 from feeder.targets.base import Target
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inspected:
+class Inspected(Struct, frozen=True, kw_only=True):
     """What a look at every article gave."""
 
     articles: int

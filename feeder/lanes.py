@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec import Struct
 
 from feeder.models import Outcome
 from feeder.outbox import Care
@@ -20,8 +20,7 @@ AHEAD = 20  # deliveries of one lane that are known ahead of time
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True, kw_only=True):
     """What a lane did, by outcome."""
 
     delivered: int = 0

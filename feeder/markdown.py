@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-
-from markdown_it import MarkdownIt
+from typing import TYPE_CHECKING
 
 from feeder import text
 from feeder.models import Article
 from feeder.safehtml import sanitise
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 
 def content(article: Article) -> str:
@@ -28,4 +30,6 @@ def to_html(body: str, base: str) -> str:
 
 @cache
 def _markdown() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - commands that ask have no use for it
+
     return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -1,12 +1,11 @@
 """The records that the parts of feeder hand each other. All frozen; times are aware datetimes in UTC.
 
-The words are those of CONTRIBUTING.md: article, topic, feed, headline, delivery, outcome. What an article is made of is a
-Struct, because very many are made, written as JSON and read again.
+The words are those of CONTRIBUTING.md: article, topic, feed, headline, delivery, outcome. They are Structs, and not
+dataclasses, because very many are made, and those of articles are written as JSON and read again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
@@ -87,8 +86,7 @@ class Article(_Part, frozen=True, kw_only=True):
     draft: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     """What all feeds of a publisher have in common."""
 
     title: str
@@ -104,8 +102,7 @@ class Site:
     images: bool = True  # whether pages show the articles' pictures
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Channel:
+class Channel(Struct, frozen=True, kw_only=True):
     """A feed without its entries: what a reader lists it as."""
 
     name: str  # its slug
@@ -117,16 +114,14 @@ class Channel:
     limit: int = 50  # entries in its newest documents, and in each archive
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """An article in a feed, with the time of the last change that a reader would see."""
 
     article: Article
     updated: datetime
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Feed:
+class Feed(Struct, frozen=True, kw_only=True):
     """A named, ordered selection of articles, the newest first: the newest of all, or one archive (RFC 5005, section 4).
 
     Archives are numbered from the oldest, which is 1. The one after the last full one is there too, without entries, so
@@ -139,16 +134,14 @@ class Feed:
     archives: int = 0  # how many archives are full
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ping:
+class Ping(Struct, frozen=True, kw_only=True):
     """What a WebSub hub is told: that a document has changed."""
 
     title: str  # what a person calls it
     url: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class News:
+class News(Struct, frozen=True, kw_only=True):
     """An article that became visible, as far as planning needs to know it."""
 
     article: str  # its id
@@ -156,8 +149,7 @@ class News:
     feeds: frozenset[str]  # the names of the feeds that it stands in
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """Which articles a target wants, and what goes along with each."""
 
     target: str
@@ -169,8 +161,7 @@ class Rules:
     max_age: timedelta | None = None  # older articles are never told
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Document:
+class Document(Struct, frozen=True, kw_only=True):
     """A feed or page as it is published: bytes at a path below the site's root."""
 
     path: str  # "feeds/ai.atom"
@@ -178,8 +169,7 @@ class Document:
     body: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Headline:
+class Headline(Struct, frozen=True, kw_only=True):
     """What a target is given to tell. Knows no service."""
 
     article: Article
@@ -206,8 +196,7 @@ class State(StrEnum):
     DEAD = "dead"  # a dead letter: not tried again unless a person says so
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """The duty to bring one article to one target, or to tell one hub of one version of a document."""
 
     id: str  # the idempotency key: 32 hex digits, the same for the same subject and target for ever
@@ -222,8 +211,7 @@ class Delivery:
     remote_id: str = ""  # what the service calls the message
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """How an attempt ended."""
 
     kind: Literal["delivered", "retry", "rejected", "unknown", "gone"]
@@ -232,8 +220,7 @@ class Outcome:
     remote_id: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True, kw_only=True):
     """A target that the store has met."""
 
     name: str

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from feeder.models import Adoption, Delivery, News, Outcome, Rules, State
 
@@ -40,8 +42,7 @@ JITTER = 0.2  # each delay is spread by up to this part of itself, to both sides
 OnUnknown = Literal["hold", "resend"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Care:
+class Care(Struct, frozen=True, kw_only=True):
     """How a target's deliveries are to be taken care of when it is not known whether they arrived."""
 
     replay: timedelta | None = None  # how long the service recognises an idempotency key; None: not at all

@@ -77,7 +77,7 @@ def _print_lines(lines: Iterable[str]) -> None:
 
 def vars_of(record: Any) -> dict[str, Any]:
     """A record's fields as a dict."""
-    return {name: getattr(record, name) for name in record.__slots__}
+    return {name: getattr(record, name) for name in record.__struct_fields__}
 
 
 def told_once(report: Report, tallies: dict[str, dict[str, int]], *, dry_run: bool) -> dict[str, Any]:

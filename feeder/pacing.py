@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from feeder.models import Outcome
 
@@ -20,8 +22,7 @@ _RATE = re.compile(r"(\d{1,6})/(\d{0,4})(s|min|h)")
 _FAILED = frozenset({"retry", "unknown"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True, kw_only=True):
     """At most `number` messages in any `period`."""
 
     number: int
@@ -44,8 +45,7 @@ class Rate:
         return max(now, sent[-self.number] + self.period)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Breaker:
+class Breaker(Struct, frozen=True, kw_only=True):
     """Keeps a target that fails from being asked all the time."""
 
     failures: int = 0  # in a row

@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from feeder import __version__, outbox, websub
 from feeder.articles import crew, scan
@@ -42,8 +43,7 @@ log = structlog.get_logger()
 Progress = Callable[[int, int], None]  # files read, of how many
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What a pass did."""
 
     changed: int = 0  # files that were read
@@ -54,8 +54,7 @@ class Report:
     embargo: datetime | None = None  # when the next article that waits for its time comes out
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pipeline:
+class Pipeline(Struct, frozen=True, kw_only=True):
     """What a pass works with."""
 
     store: Store

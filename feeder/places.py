@@ -8,8 +8,9 @@ import re
 import stat
 import tomllib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from feeder.errors import Problem
 
@@ -18,8 +19,7 @@ PREFIX = "FEEDER_"
 _OWN_VARIABLES = {"CONFIG", "SECRETS_DIR"}  # read before the settings are
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
+class Places(Struct, frozen=True, kw_only=True):
     """The places settings come from, and the words for what is wrong there."""
 
     config: Path | None

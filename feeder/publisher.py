@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from feeder import websub
 from feeder.feeds import content, documents, jsonfeed, opml, pages, publish
@@ -30,8 +30,7 @@ _ARCHIVES_AT_ONCE = 2  # so that a new article never waits for them long
 _SITE_IS_STALE = "site_is_stale"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Publisher:
+class Publisher(Struct, frozen=True, kw_only=True):
     """What publishing works with."""
 
     store: Store
@@ -263,8 +262,7 @@ class Publisher:
                 publish.write(self.public, [file])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Made:
+class _Made(Struct, frozen=True, kw_only=True):
     """A document that is to be published."""
 
     feed: str | None  # the name of its feed

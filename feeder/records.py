@@ -17,7 +17,7 @@ _encode = json.Encoder().encode
 _decode = json.Decoder(Article).decode
 
 
-class Record(Struct, frozen=True, kw_only=True, array_like=True):
+class Record(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """An article as the store keeps it. Cheap to hand from one process to another."""
 
     id: str

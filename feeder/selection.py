@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from feeder import slugs, text
 from feeder.models import ALL, Article, Channel, Headline, Provider, Rules, Topic
@@ -13,8 +14,7 @@ from feeder.models import ALL, Article, Channel, Headline, Provider, Rules, Topi
 PROVIDER = "provider."  # what the names of providers' feeds begin with; no topic's has a dot
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TopicRules:
+class TopicRules(Struct, frozen=True, kw_only=True):
     """What an operator says of one topic, over what its label says."""
 
     label: str
@@ -26,8 +26,7 @@ class TopicRules:
     aliases: tuple[str, ...] = ()  # other labels of the same topic, and slugs that it once had
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FeedRules:
+class FeedRules(Struct, frozen=True, kw_only=True):
     """A feed that an operator configured: what it is called, and which articles stand in it."""
 
     channel: Channel
@@ -38,8 +37,7 @@ class FeedRules:
     exclude: tuple[str, ...] = ()  # words that neither title nor excerpt may hold
 
 
-@dataclass(frozen=True, kw_only=True)
-class Feeds:
+class Feeds(Struct, frozen=True, kw_only=True, dict=True):
     """Which feeds there are, and which of them an article stands in.
 
     Every article stands in the feed of all, in those of its topics, in those that are configured and want it, and, where

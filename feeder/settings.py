@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic_settings
+from msgspec import Struct
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -162,8 +162,7 @@ class _Articles(_Layered):
     max_article_bytes: int = Settings.model_fields["max_article_bytes"].default
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """Settings that are right in themselves."""
 
     settings: Settings

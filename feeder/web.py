@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 from threading import Lock
 from urllib.parse import quote, urlsplit
 
 import brotli
+from msgspec import Struct, field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -63,8 +63,7 @@ def application(
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Body:
+class _Body(Struct, frozen=True, kw_only=True):
     """What is sent: the bytes in one encoding or another."""
 
     content_type: str
@@ -88,16 +87,14 @@ class _Body:
         return 8 * len(self.gzip)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Moved:
+class _Moved(Struct, frozen=True, kw_only=True):
     """Where something else than was asked for is: a path, with what it wants to be asked with."""
 
     to: str
     status: int = 308
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True, kw_only=True):
     """What there is at an address."""
 
     body: _Body

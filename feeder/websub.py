@@ -7,10 +7,11 @@ address as `hub.url`, some call that `hub.topic`. Saying it twice does no harm.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from feeder.models import Delivery, Ping, Site
 from feeder.outbox import delivery_id

@@ -11,12 +11,12 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from msgspec import structs
+from msgspec.structs import replace
 from sqlalchemy.exc import OperationalError
 
 from feeder import outbox
@@ -342,7 +342,7 @@ def test_what_is_in_doubt_is_looked_for_and_not_sent_again_when_it_is_there(
     post.plan("news", articles[0])
     post.drain("news", target)
     for number in range(others):
-        post.plan("news", structs.replace(articles[1], id=f"{number:032x}", url=f"https://other.example/{number}"))
+        post.plan("news", replace(articles[1], id=f"{number:032x}", url=f"https://other.example/{number}"))
     post.drain("news", target)
     first = next(each for each in post.found() if each.subject == articles[0].id)
     with post.store.write() as connection:
@@ -566,7 +566,7 @@ def test_what_another_process_plans_is_sent_though_a_lane_waits_long(post, slack
 def clones(article: Article, number: int) -> list[Article]:
     """Other articles like this one, a second apart."""
     return [
-        structs.replace(
+        replace(
             article,
             id=f"{each:032x}",
             title=f"Number {each}",

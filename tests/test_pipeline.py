@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import feedparser
 import pytest
+from msgspec.structs import replace
 
 from feeder.errors import FolderError
 from feeder.models import Rules, State

@@ -7,13 +7,14 @@ import gzip
 import socket
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import brotli
 import httpx
 import pytest
 from lxml import etree
+from msgspec.structs import replace
 
 from feeder import server, web
 from feeder.errors import SettingsError

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from msgspec import ValidationError, convert
+from msgspec import Struct, ValidationError, convert
 
 from feeder import slugs, text, urls
 from feeder.articles import frontmatter, mend
@@ -21,8 +20,7 @@ from feeder.models import TYPES, Article, Image, Provider, RelatedLink, Topic
 _TopicOf = Callable[[str], Topic]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parsed:
+class Parsed(Struct, frozen=True, kw_only=True):
     """What a file says, with what there is to complain about."""
 
     article: Article

@@ -10,9 +10,10 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from feeder.articles.files import Outside, inside, leaves
 from feeder.errors import FolderError, Problem
@@ -38,8 +39,7 @@ class Stamp(NamedTuple):
 Known = Mapping[str, tuple[int, int, int]]  # stamps by path
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True, kw_only=True):
     """What differs between a folder and what is known of it. Paths are relative to the folder, with '/'."""
 
     changed: Mapping[str, Stamp]  # new files too

@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from html import escape
+
+from msgspec.structs import replace
 
 from feeder import markdown
 from feeder.models import Article, Channel, Entry, Feed, Image, Provider, RelatedLink, Site

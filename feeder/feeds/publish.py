@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from feeder.errors import FolderError
 
@@ -22,8 +23,7 @@ _AT_ONCE = 4  # documents that are compressed or written at a time
 _PART = ".part"  # what a document that is being written ends in
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class File:
+class File(Struct, frozen=True, kw_only=True):
     """A document to be written. The file's time is the document's: it tells one version from another."""
 
     path: str

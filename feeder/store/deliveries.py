@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ from feeder.models import Adoption, Delivery, State
 from feeder.store.keys import among
 from feeder.store.tables import articles, deliveries, targets
 
-_FIELDS = [field.name for field in fields(Delivery)]
+_FIELDS = Delivery.__struct_fields__
 _MANY = 500
 
 

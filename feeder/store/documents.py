@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from feeder.models import Document
 from feeder.store.keys import plain_rows
@@ -15,8 +15,7 @@ from feeder.store.tables import MICROSECONDS, documents
 from feeder.store.tables import feeds as feed_rows
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Published:
+class Published(Struct, frozen=True, kw_only=True):
     """A document with what HTTP says of it."""
 
     path: str
