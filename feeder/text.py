@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
+from functools import cache
+from typing import TYPE_CHECKING
 
-import regex
+if TYPE_CHECKING:
+    import regex
 
 # What XML 1.0 cannot hold (control characters, surrogates, noncharacters) and what no reader should meet
 # inside a headline (C1 controls, byte order marks).
-_ILLEGAL = regex.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]|\p{Noncharacter_Code_Point}"
-)
-_SPACE = regex.compile(r"\s+")
-_WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+")
-_GRAPHEME = regex.compile(r"\X")
+_ILLEGAL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]|\p{Noncharacter_Code_Point}"
+_SPACE = r"\s+"
+_WORD = r"[\p{L}\p{N}\p{M}]+"
+_GRAPHEME = r"\X"
 
 ELLIPSIS = "…"
 LANGUAGE = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*"  # a language tag of RFC 5646, as far as its form goes
+_LANGUAGE = re.compile(LANGUAGE)
+
+
+@cache
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    import regex  # noqa: PLC0415 - slow to import, and commands that ask have no use for it
+
+    return regex.compile(pattern)
 
 
 def legal(text: str) -> str:
     """`text` without the characters that XML 1.0 forbids or that nobody can see (XML 1.0, section 2.2)."""
-    return str(_ILLEGAL.sub("", text))
+    return str(_compiled(_ILLEGAL).sub("", text))
 
 
 def line(text: str) -> str:
     """`text` as one clean line: entities decoded once, control characters removed, white space collapsed."""
     if text.isprintable() and "&" not in text and "  " not in text and text[:1] != " " != text[-1:]:
         return text  # as most are: nothing to be done
-    return str(_SPACE.sub(" ", legal(html.unescape(text)))).strip()
+    return str(_compiled(_SPACE).sub(" ", legal(html.unescape(text)))).strip()
 
 
 def searchable(text: str) -> str:
@@ -37,22 +47,22 @@ def searchable(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     plain = unicodedata.normalize("NFKD", text.casefold())
-    return str(_SPACE.sub(" ", "".join(char for char in plain if not unicodedata.combining(char)))).strip()
+    return str(_compiled(_SPACE).sub(" ", "".join(char for char in plain if not unicodedata.combining(char)))).strip()
 
 
 def is_language(tag: str) -> bool:
     """Whether `tag` has the form of a language tag (RFC 5646)."""
-    return regex.fullmatch(LANGUAGE, tag) is not None
+    return _LANGUAGE.fullmatch(tag) is not None
 
 
 def words(text: str) -> list[str]:
     """The runs of letters, digits and the marks that belong to them."""
-    return [match[0] for match in _WORD.finditer(unicodedata.normalize("NFC", text))]
+    return [match[0] for match in _compiled(_WORD).finditer(unicodedata.normalize("NFC", text))]
 
 
 def graphemes(text: str) -> int:
     """How many user-perceived characters `text` has (UAX 29), as Mastodon and Bluesky count."""
-    return sum(1 for _ in _GRAPHEME.finditer(text))
+    return sum(1 for _ in _compiled(_GRAPHEME).finditer(text))
 
 
 def utf16_units(text: str) -> int:
@@ -70,7 +80,7 @@ def shorten(text: str, limit: int) -> str:
     if limit < 1:
         return ""
     room, end = limit - 1, 0
-    for grapheme in _GRAPHEME.finditer(text):
+    for grapheme in _compiled(_GRAPHEME).finditer(text):
         room -= utf16_units(grapheme[0])
         if room < 0:
             break

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from msgspec import Struct
 
-from feeder.articles.scan import Stamp
 from feeder.errors import Problem
 from feeder.models import Article, News
 from feeder.records import Record, from_text, seen
@@ -19,7 +18,11 @@ from feeder.store import feeds
 from feeder.store.keys import among, delete, insert, plain_rows
 from feeder.store.tables import articles, entries, files
 
+if TYPE_CHECKING:
+    from feeder.articles.scan import Stamp
+
 _SECOND = timedelta(seconds=1)
+_EITHER = articles.c.announced.in_([True, False])  # so that the index leads to those of a time
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -64,9 +67,11 @@ def problems(connection: sa.Connection) -> list[Problem]:
 
 def count(connection: sa.Connection, now: datetime) -> dict[str, int]:
     """How many articles are published, and how many wait for their time."""
-    live = sa.select(sa.func.count()).select_from(articles).where(articles.c.live)
-    published = connection.execute(live.where(articles.c.published <= now)).scalar_one()
-    return {"published": published, "embargoed": connection.execute(live).scalar_one() - published}
+    live = sa.select(sa.func.count()).select_from(articles).where(_EITHER, articles.c.live)
+    return {
+        "published": connection.execute(live.where(articles.c.published <= now)).scalar_one(),
+        "embargoed": connection.execute(live.where(articles.c.published > now)).scalar_one(),
+    }
 
 
 # --- what a pass found ----------------------------------------------------------------------------------------------
@@ -341,7 +346,7 @@ def _unannounced(now: datetime) -> sa.ColumnElement[bool]:
 def next_embargo(connection: sa.Connection, now: datetime) -> datetime | None:
     """When the next article that waits for its time comes out."""
     query = sa.select(sa.func.min(articles.c.published, type_=articles.c.published.type)).where(
-        articles.c.announced.in_([True, False]), articles.c.live, articles.c.published > now
+        _EITHER, articles.c.live, articles.c.published > now
     )
     found: datetime | None = connection.execute(query).scalar()
     return found

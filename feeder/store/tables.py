@@ -66,6 +66,8 @@ def _names_to_database(names: tuple[str, ...]) -> str:
 _names_from_database = json.Decoder(tuple[str, ...]).decode
 
 
+_BAD = sa.text("problem IS NOT NULL")
+
 # What is known of each file of the source folder.
 files = sa.Table(
     "files",
@@ -78,6 +80,7 @@ files = sa.Table(
     sa.Column("line", sa.Integer),
     sa.Column("problem", sa.Text),  # why it is no article now
     sa.Index(None, "article"),
+    sa.Index("ix_files_bad", "path", sqlite_where=_BAD, postgresql_where=_BAD),  # few among many
 )
 
 # Every article ever seen; never deleted, so that what comes back is known.

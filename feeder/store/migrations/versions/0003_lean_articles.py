@@ -20,6 +20,7 @@ def upgrade() -> None:
         rows = [{"id": article, "feeds": json.dumps(feeds)} for article, feeds in stands.items()]
         connection.execute(sa.text("UPDATE articles SET feeds = :feeds WHERE id = :id"), rows)
     _free_entries()
+    op.create_index("ix_files_bad", "files", ["path"], sqlite_where=sa.text("problem IS NOT NULL"))
     op.create_index("ix_documents_moved_to_path_modified", "documents", ["moved_to", "path", "modified"])
 
 
