@@ -29,7 +29,7 @@ from feeder.models import ALL, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.records import Record
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import BACKUP_OF, LAST_PASS, Store, catalog, fact, set_fact
+from feeder.store import BACKUP_OF, LAST_PASS, Store, catalog, fact, news, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
 
@@ -137,7 +137,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         }
         with self.store.write() as connection:
             set_fact(connection, LAST_PASS, json.dumps(told))
-            return replace(report, embargo=catalog.next_embargo(connection, now))
+            return replace(report, embargo=news.next_embargo(connection, now))
 
     def _built_with(self) -> str:
         settings = (self.site, self.feeds, self.include_drafts, self.keep_deleted)
@@ -238,16 +238,16 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         """The deliveries of what became visible; a target that is new adopts what is there."""
         now = self.now()
         adopted = outbox_rows.adopted(connection)
-        news = catalog.news(connection, now) if self._tells(connection) else []
+        fresh = news.unannounced(connection, now) if self._tells(connection) else []
         if fact(connection, _ADOPT) == "yes":
             set_fact(connection, _ADOPT, "no")
-        planned = outbox.plan(news, self.targets, adopted, now)
+        planned = outbox.plan(fresh, self.targets, adopted, now)
         for rules in self.targets:
             if rules.target not in adopted:
                 planned += outbox.backfill(feed_rows.newest(connection, rules.feeds, rules.backfill, now), rules, now)
                 outbox_rows.adopt(connection, rules.target, now)
         outbox_rows.add(connection, planned)
-        catalog.announce(connection, now, since=_moment(fact(connection, _SEEN_UNTIL)))
+        news.announce(connection, now, since=_moment(fact(connection, _SEEN_UNTIL)))
         set_fact(connection, _SEEN_UNTIL, now.isoformat())
         return tuple(planned)
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from feeder import websub
 from feeder.errors import Problem, UsageError
 from feeder.models import Delivery, Site, State
-from feeder.store import LAST_PASS, Store, catalog, deliveries, documents, fact
+from feeder.store import LAST_PASS, Store, catalog, deliveries, documents, fact, news
 from feeder.targets.base import Endpoint
 
 
@@ -24,7 +24,7 @@ def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict
         names = sorted({*counted, *targets})
         return {
             "articles": {
-                **catalog.count(connection, now),
+                **news.count(connection, now),
                 "bad": [_told(problem) for problem in catalog.problems(connection)],
             },
             "feeds": sorted(documents.feeds(connection)),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import feeder.store
 from feeder.errors import StoreError, StoreInUse, StoreTooNew
 from feeder.models import Rules
-from feeder.store import catalog, copied_store, deliveries, documents, fact, open_store, set_fact, tables
+from feeder.store import Store, catalog, copied_store, deliveries, documents, fact, open_store, set_fact, tables
 from feeder.store.lock import only_worker
 from tests.house import House
 
@@ -118,12 +118,31 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path):
     assert path.read_text().startswith("these are my notes")
 
 
-def test_a_store_of_an_older_feeder_goes_on_where_that_one_stopped(tmp_path):
+def older_store(folder: Path) -> Store:
     """stores/0001.sql is what the first feeder wrote: one article, and its delivery to a webhook that waits."""
-    with sqlite3.connect(tmp_path / "feeder.db") as connection:
+    with sqlite3.connect(folder / "feeder.db") as connection:
         connection.executescript((Path(__file__).parent / "stores" / "0001.sql").read_text())
     connection.close()
-    store = open_store(f"sqlite:///{tmp_path}/feeder.db")
+    return open_store(f"sqlite:///{folder}/feeder.db")
+
+
+def test_an_article_of_an_older_store_leaves_its_feeds_with_its_file(tmp_path):
+    store = older_store(tmp_path)
+    house = House(tmp_path, store)
+    with store.read() as connection:
+        assert documents.get(connection, "feeds/ai.rss") is not None
+
+    house.run()
+
+    with store.read() as connection:
+        assert documents.get(connection, "feeds/ai.rss") is None
+        assert documents.moved_to(connection, "feeds/ai.rss") == ""
+    assert feedparser.parse(house.document("feeds/all.rss")).entries == []
+    store.close()
+
+
+def test_a_store_of_an_older_feeder_goes_on_where_that_one_stopped(tmp_path):
+    store = older_store(tmp_path)
     with store.read() as connection:
         before = {path: documents.get(connection, path) for path in documents.paths(connection)}
         (waiting,) = deliveries.find(connection)

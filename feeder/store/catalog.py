@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from feeder.errors import Problem
-from feeder.models import Article, News
+from feeder.models import Article
 from feeder.records import Record, from_text, seen
 from feeder.records import record as record_of
 from feeder.selection import Feeds
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from feeder.articles.scan import Stamp
 
 _SECOND = timedelta(seconds=1)
-_EITHER = articles.c.announced.in_([True, False])  # so that the index leads to those of a time
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -63,15 +62,6 @@ def problems(connection: sa.Connection) -> list[Problem]:
         .order_by(files.c.path)
     )
     return [Problem(where=path, line=line, reason=reason) for path, line, reason in connection.execute(query)]
-
-
-def count(connection: sa.Connection, now: datetime) -> dict[str, int]:
-    """How many articles are published, and how many wait for their time."""
-    live = sa.select(sa.func.count()).select_from(articles).where(_EITHER, articles.c.live)
-    return {
-        "published": connection.execute(live.where(articles.c.published <= now)).scalar_one(),
-        "embargoed": connection.execute(live.where(articles.c.published > now)).scalar_one(),
-    }
 
 
 # --- what a pass found ----------------------------------------------------------------------------------------------
@@ -310,46 +300,7 @@ def _archives(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, int]:
     return {row.feed: row.archive for row in found}
 
 
-# --- news: what became visible ----------------------------------------------------------------------------------------
-
-
-def news(connection: sa.Connection, now: datetime) -> list[News]:
-    """The articles that a reader sees since `now` at the latest and that were never announced; the oldest first."""
-    query = (
-        sa.select(articles.c.id, articles.c.published, articles.c.feeds)
-        .where(_unannounced(now))
-        .order_by(articles.c.published, articles.c.id)
-    )
-    return [
-        News(article=article_id, published=published, feeds=frozenset(names))
-        for article_id, published, names in connection.execute(query)
-    ]
-
-
-def announce(connection: sa.Connection, now: datetime, since: datetime | None) -> None:
-    """Mark what `news` gave: it never comes again. The feeds of what came out after `since` become stale."""
-    fresh = _unannounced(now)
-    if since is not None:  # an article whose date was moved into the future comes out again, and is no news
-        again = sa.and_(
-            articles.c.announced, articles.c.live, articles.c.published > since, articles.c.published <= now
-        )
-        fresh = sa.or_(fresh, again)
-    found = connection.execute(sa.select(articles.c.feeds).where(fresh).distinct()).scalars()
-    feeds.mark_stale(connection, {name: "" for names in found for name in names})
-    connection.execute(sa.update(articles).where(_unannounced(now)).values(announced=True))
-
-
-def _unannounced(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.and_(sa.not_(articles.c.announced), articles.c.live, articles.c.published <= now)
-
-
-def next_embargo(connection: sa.Connection, now: datetime) -> datetime | None:
-    """When the next article that waits for its time comes out."""
-    query = sa.select(sa.func.min(articles.c.published, type_=articles.c.published.type)).where(
-        _EITHER, articles.c.live, articles.c.published > now
-    )
-    found: datetime | None = connection.execute(query).scalar()
-    return found
+# --- questions ------------------------------------------------------------------------------------------------------
 
 
 def search(connection: sa.Connection, words: Collection[str], limit: int, now: datetime) -> list[Article]:
