@@ -27,6 +27,7 @@ from feeder.store import feeds as feed_rows
 
 _FEEDS_AT_ONCE = 50
 _ARCHIVES_AT_ONCE = 2  # so that a new article never waits for them long
+_FILLED_AT_ONCE = 200  # archives that entries are moved into, for the same reason
 _SITE_IS_STALE = "site_is_stale"
 
 
@@ -120,14 +121,14 @@ class Publisher(Struct, frozen=True, kw_only=True):
         if self.put_site():
             return True
         with self.store.read() as connection:
-            counted = feed_rows.unarchived(connection, self.now())
-            titles = feed_rows.titles(connection)
-        channels = [self.feeds.channel(name, titles.get(name, "")) for name in counted]
+            channels = [self.feeds.channel(name, title) for name, title in feed_rows.titles(connection).items()]
+            most = max((channel.limit for channel in channels), default=0) + 1
+            counted = feed_rows.unarchived(connection, most, self.now())
         overfull = next((each for each in channels if counted[each.name] > each.limit), None)
         if overfull is None:
             return self._put_archives()
         with self.store.write() as connection:
-            feed_rows.fill_archives(connection, overfull.name, overfull.limit, self.now())
+            feed_rows.fill_archives(connection, overfull.name, overfull.limit, _FILLED_AT_ONCE, self.now())
             feed_rows.mark_stale(connection, {overfull.name: ""})
         self.publish()
         return True

@@ -153,10 +153,16 @@ def test_every_link_to_a_next_archive_leads_somewhere(house):
             assert house.document(f"feeds/{to}"), rel
 
 
-def test_articles_one_by_one_and_all_at_once_end_in_full_archives_without_gaps(house, tmp_path):
+@pytest.mark.parametrize("filled_at_once", [1, 2, 200])
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_articles_one_by_one_and_all_at_once_end_in_full_archives_without_gaps(
+    house, monkeypatch, one_by_one, filled_at_once
+):
+    monkeypatch.setattr("feeder.publisher._FILLED_AT_ONCE", filled_at_once)
     for number in range(1, 14):
         day(house, number)
-        house.run()
+        if one_by_one or number == 13:
+            house.run()
 
     found = everything(house)
     assert sorted({*found}) == [*range(1, 14)]

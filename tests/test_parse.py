@@ -725,6 +725,9 @@ def bomb(levels: int) -> str:
             "topics: 'AI, ML' is not a list; write topics: with one line “- …” for each",
             id="topics as text",
         ),
+        pytest.param(
+            file("topics: !!set {AI, ML}\n"), 5, "topics: \"{'AI': None, 'ML': None}\" is not a list", id="set"
+        ),
         pytest.param(file("topics: {AI: 1}\n"), 5, "topics: \"{'AI': 1}\" is not a list", id="topics as mapping"),
         pytest.param(
             file("topics:\n  - AI\n  - [ML]\n"),
@@ -872,6 +875,28 @@ def test_an_image_does_without_a_width_that_is_none():
     assert ["a.md:7: images[0].width: 'wide' is not a whole number; left out"] == [
         str(warning) for warning in parsed.warnings
     ]
+
+
+@pytest.mark.parametrize("related", ["", "zzz: 1\n"], ids=["at once", "mended"])
+@pytest.mark.parametrize("written", ["2026-01-31T12:00:59.9999999Z", "'2026-01-31T12:00:59.9999999Z'"])
+def test_a_time_is_cut_to_its_second(written, related):
+    parsed = parse(instead(f"publishedDateTime: {written}\n{related}".rstrip()), "a.md")
+
+    assert parsed.article.published == datetime(2026, 1, 31, 12, 0, 59, tzinfo=UTC)
+
+
+def test_of_a_related_link_with_a_good_address_the_other_one_is_not_looked_at():
+    related = "related:\n  - title: B\n    webUrl: https://b.example/\n    originalUrl: ftp://b.example/\n"
+
+    assert [link.url for link in read(related).related] == ["https://b.example/"]
+    assert [problem.reason for problem in warned(f"{related}zzz: 1\n")] == ["zzz: unknown key, not read"]
+
+
+@pytest.mark.parametrize("language", ["5", "1.5", ".nan"])
+def test_a_language_that_is_a_number_is_none(language):
+    (warning,) = warned(f"language: {language}\n")
+
+    assert "is not a language tag" in warning.reason
 
 
 def test_a_naive_date_is_read_as_utc_and_told():

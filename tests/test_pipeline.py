@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -374,6 +375,7 @@ def test_many_files_read_by_all_processors_come_to_the_same(house, tmp_path):
 
     assert there == here
     assert len(there.problems) == 1
+    assert multiprocessing.active_children() == []
     assert [other.document(path) for path in other.paths()] == [house.document(path) for path in house.paths()]
     store.close()
 

@@ -67,6 +67,7 @@ def test_what_is_plain_is_read_alike(front):
         "yes: 1\n", "n: 1\n", "on: 1\n", "null: 1\n", "1: 2\n",
         "a: 012\n", "a: 1_000\n", "a: 1:30\n", "a: 0x1f\n", "a: 0o7\n", "a: +1\n", "a: 1e3\n", "a: .5\n", "a: 1.\n", "a: .inf\n",
         "a: 1234567890123456\n",
+        "a: '2026-01-31'\n", 'a: "2026-01-31T12:00:00Z"\n', "a: '12:00:00'\n", '- "2026-01-31 12:00:00"\n',
         "a: 2026-01-31\n", "a: 2026-01-31 12:00:00\n", "a: 2026-01-31T12:00:00+02:00\n", "a: 2026-1-3T1:00:00Z\n",
         "a: !!str 1\n", "a: &x 1\n", "a: *x\n", "a: {b: 1}\n", "a: [1, 2]\n", "<<: 1\n", "? a\n: b\n", "%YAML 1.2\n",
         "a: |\n  b\n", "a: >-\n  b\n", "a: b\n  c\n", 'a: "b\n  c"\n', "a: b\n\n  c\n", "- b\n  c\n",
@@ -121,7 +122,8 @@ def test_whatever_is_taken_for_plain_is_read_alike(front):
 
 plain_values = (
     st.from_regex(r"[a-zA-Z0-9'\"#:/.é -]{0,12}", fullmatch=True)
-    | st.sampled_from(["1", "1.0", "true", "null", "2026-01-31T12:00:00Z", '"a: \\"b\\" # c"', "'a: '' # b'"])
+    | st.sampled_from(["1", "1.0", "true", "null", "2026-01-31T12:00:00Z"])
+    | st.sampled_from(["'2026-01-31'", '"12:00:00"', '"a: \\"b\\" # c"', "'a: '' # b'"])
 )  # fmt: skip
 
 

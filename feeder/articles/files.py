@@ -63,7 +63,7 @@ class Files:
     def _open(self, path: str) -> int:
         """The file at `path`, reached through no linked folder, and itself no link that leaves the root."""
         folder, _, name = path.rpartition("/")
-        if name in ("", ".."):
+        if name in ("", "..") or path.startswith("/"):
             raise Outside
         if self._folder is None or self._folder[0] != folder:
             self._leave()

@@ -154,6 +154,13 @@ for _tag in ("timestamp", "int", "float", "bool"):
     )
 
 
+def _as_mapping(loader: Any, node: yaml.MappingNode) -> Any:
+    return loader.construct_mapping(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:set", _as_mapping)  # a set has no order, and is no list
+
+
 class _Endless(Exception):
     """The front matter begins and does not end."""
 

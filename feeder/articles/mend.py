@@ -137,8 +137,8 @@ def _title(value: object) -> str:
 
 
 def _language(value: object) -> str:
-    tag = str(value) if type(value) in (int, float) else _text(value)
-    if text.is_language(text.line(tag)) or not text.line(tag):
+    tag = "" if type(value) in (int, float) else _text(value)
+    if text.is_language(text.line(tag)) or (isinstance(value, str) and not text.line(tag)):
         return tag
     raise _Unfit(f"{_shown(value)} is not a language tag like en or pt-BR (RFC 5646); left out")
 
@@ -261,6 +261,8 @@ def _related(value: object, path: KeyPath, complaints: _Complaints) -> list[dict
             complaints.poor(within, reason)
             continue
         kept = _kept(each, _RELATED, within, complaints)
+        if not kept.get("webUrl"):
+            kept |= _kept(each, _INSTEAD, within, complaints)
         has_link = kept.get("webUrl") or kept.get("originalUrl")
         if has_link and text.line(kept.get("title", "")):
             links.append(kept)
@@ -297,9 +299,9 @@ _RELATED = {
     **_ANY,
     "title": _Key(_text),
     "publishedDateTime": _Key(_soft_date),
-    "originalUrl": _Key(_soft_link),
     "webUrl": _Key(_soft_link),
 }
+_INSTEAD = {"originalUrl": _Key(_soft_link)}  # of a webUrl
 _ARTICLE = {
     **_ANY,
     "id": _Key(_text),

@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct
 
 from feeder import slugs, text, urls
-from feeder.articles import frontmatter, mend
-from feeder.articles.schema import KNOWN, ArticleKeys, ImageKeys, ProviderKeys, RelatedKeys
+from feeder.articles import frontmatter, mend, schema
+from feeder.articles.schema import ArticleKeys, ImageKeys, ProviderKeys, RelatedKeys
 from feeder.errors import Problem
 from feeder.models import TYPES, Article, Image, Provider, RelatedLink, Topic
 
@@ -39,12 +39,12 @@ def parse(data: bytes, where: str, topic: _TopicOf = plain_topic) -> Parsed:
     """
     source = frontmatter.load(data, where)
     try:
-        if source.metadata.keys() <= KNOWN and not mend.is_endless(source.body):
-            return Parsed(article=_article(convert(source.metadata, ArticleKeys), source.body, topic))
-    except (ValidationError, ValueError):  # what it is that is wrong is found as it is mended
+        if not mend.is_endless(source.body):
+            return Parsed(article=_article(schema.as_written(source.metadata), source.body, topic))
+    except ValueError:  # what it is that is wrong is found as it is mended
         pass
     kept, warnings = mend.mended(source)
-    return Parsed(article=_article(convert(kept, ArticleKeys), source.body, topic), warnings=warnings)
+    return Parsed(article=_article(schema.as_written(kept), source.body, topic), warnings=warnings)
 
 
 def _article(keys: ArticleKeys, body: str, topic: _TopicOf) -> Article:
@@ -145,10 +145,9 @@ def _related(values: Iterable[RelatedKeys], own: set[str]) -> tuple[RelatedLink,
 
 
 def _related_link(keys: RelatedKeys) -> RelatedLink:
-    source_url = _link(keys.originalUrl)
     return RelatedLink(
         title=_title(keys.title),
-        url=urls.http_url(keys.webUrl or source_url),
+        url=urls.http_url(keys.webUrl or keys.originalUrl or ""),
         excerpt=_text(keys.excerpt),
         published=_moment(keys.publishedDateTime) if keys.publishedDateTime else None,
         type=keys.type or TYPES[0],

@@ -1,9 +1,9 @@
 """Plain front matter, read fast: what YAML 1.1 and 1.2 read alike. The only home of yaml-rs.
 
 PyYAML reads YAML 1.1, yaml-rs YAML 1.2 at ten times its speed. They differ in what a value means (`yes`, `012`, `1:30`,
-`2026-01-31`), in what they refuse (a key twice, control characters) and in rare syntax (tags, anchors, merges, flow
-collections, text over several lines). None of that is plain, so the grammar below has no word for it: what it does not
-know is PyYAML's to read.
+`2026-01-31`, in quotes too), in what they refuse (a key twice, control characters) and in rare syntax (tags, anchors,
+merges, flow collections, text over several lines). None of that is plain, so the grammar below has no word for it: what it
+does not know is PyYAML's to read.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import yaml_rs
 _NOWHERE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff"  # control characters, and what breaks lines
 _WORDS = r"[YyNnOoTtFf](?i:es|o|n|ff|rue|alse|ull)?+"  # yes, no, on, off, true, null, y, …: in one of the two no text
 _KEY = rf"(?!{_WORDS}:)[A-Za-z][A-Za-z0-9_]*+:"
-_DOUBLE_QUOTED = rf'"[^"\\{_NOWHERE}]*+(?:\\["\\][^"\\{_NOWHERE}]*+)*+"'
-_SINGLE_QUOTED = rf"'[^'{_NOWHERE}]*+(?:''[^'{_NOWHERE}]*+)*+'"
+_LIKE_A_TIME = r"[0-9]++[-:][0-9TtZz:+.\x20-]*+"  # what yaml-rs takes for a time in quotes too
+_DOUBLE_QUOTED = rf'(?!"{_LIKE_A_TIME}")"[^"\\{_NOWHERE}]*+(?:\\["\\][^"\\{_NOWHERE}]*+)*+"'
+_SINGLE_QUOTED = rf"(?!'{_LIKE_A_TIME}')'[^'{_NOWHERE}]*+(?:''[^'{_NOWHERE}]*+)*+'"
 _BARE = (  # begins with a letter; no colon before a space, no number sign behind one
     rf"(?!{_WORDS}\n)[A-Za-z][^:#\x20\xa0{_NOWHERE}]*+"
     rf"(?:(?:\x20++(?![#\n])|:(?![\x20\n])|(?<!\x20)#)[^:#\x20\xa0{_NOWHERE}]*+)*+"

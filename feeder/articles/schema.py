@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, ValidationError, convert
 
 MOST = 2**31  # no whole number is as large
 LEFT_ALONE = ("featuredContent", "layout", "secured")  # what articles carry and nobody may be shown
@@ -67,3 +68,13 @@ class ArticleKeys(_Keys, frozen=True, kw_only=True):
 
 READ = ArticleKeys.__struct_fields__
 KNOWN = frozenset((*READ, *LEFT_ALONE))
+
+
+def as_written(metadata: Mapping[str, Any]) -> ArticleKeys:
+    """The keys of front matter that is as it should be. ValueError when it is not."""
+    if not metadata.keys() <= KNOWN:
+        raise ValueError
+    try:
+        return convert(metadata, ArticleKeys, builtin_types=(datetime,))  # a text is no time: YAML has read those
+    except ValidationError as error:
+        raise ValueError from error

@@ -292,11 +292,9 @@ def _alter_articles(connection: sa.Connection, altered: Sequence[tuple[_Change, 
 def _archives(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, int]:
     """The numbers of the archives that an article stands in, by feed."""
     query = sa.select(entries.c.feed, entries.c.archive).where(
-        entries.c.feed.in_(sa.bindparam("feeds", expanding=True)),
-        entries.c.published == sa.bindparam("published"),
-        entries.c.article == sa.bindparam("article"),
+        entries.c.published == row.published, entries.c.article == row.id
     )
-    found = connection.execute(query, {"feeds": row.feeds, "published": row.published, "article": row.id})
+    found = among(connection, query, entries.c.feed, row.feeds)
     return {row.feed: row.archive for row in found}
 
 

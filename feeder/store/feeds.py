@@ -55,38 +55,43 @@ def freshen(connection: sa.Connection, names: Collection[str]) -> None:
         connection.execute(sa.update(feeds).where(feeds.c.name.in_(chunk)).values(stale=False))
 
 
-def unarchived(connection: sa.Connection, now: datetime) -> dict[str, int]:
-    """How many entries of each feed stand in no archive yet."""
-    waiting = sa.select(sa.func.count()).where(
-        entries.c.feed == feeds.c.name, entries.c.archive == 0, entries.c.published <= now
+def unarchived(connection: sa.Connection, most: int, now: datetime) -> dict[str, int]:
+    """How many entries of each feed stand in no archive yet; `most` where there are more."""
+    waiting = (
+        sa.select(sa.literal(1))
+        .where(entries.c.feed == feeds.c.name, entries.c.archive == 0, entries.c.published <= now)
+        .correlate(feeds)
+        .limit(most)  # not all: after a first fill that is everything there is
+        .subquery()
     )
     # Feed by feed, so that the index leads to those few and the archived ones are not looked at.
-    query = sa.select(feeds.c.name, waiting.scalar_subquery().label("number"))
+    query = sa.select(feeds.c.name, sa.select(sa.func.count()).select_from(waiting).scalar_subquery().label("number"))
     return {row.name: row.number for row in connection.execute(query)}
 
 
-def _unarchived(name: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (entries.c.feed == name, entries.c.archive == 0, entries.c.published <= now)
-
-
-def fill_archives(connection: sa.Connection, name: str, limit: int, now: datetime) -> None:
-    """Move what no longer stands among the newest `limit` entries into archives of `limit`.
+def fill_archives(connection: sa.Connection, name: str, limit: int, most: int, now: datetime) -> None:
+    """Move what no longer stands among the newest `limit` entries into archives of `limit`: at most so many archives.
 
     The oldest go first. What stands in an archive stays there: those that are full never get another entry.
     """
     there: int = connection.execute(sa.select(feeds.c.archives).where(feeds.c.name == name)).scalar_one()
-    waiting = _unarchived(name, now)
-    count = connection.execute(sa.select(sa.func.count()).select_from(entries).where(*waiting)).scalar_one()
+    waiting = (
+        sa.select(entries.c.published, entries.c.article)
+        .where(entries.c.feed == name, entries.c.archive == 0, entries.c.published <= now)
+        .order_by(entries.c.published, entries.c.article)
+    )
+    bounded = waiting.limit(most * limit + 1).subquery()
+    count = connection.execute(sa.select(sa.func.count()).select_from(bounded)).scalar_one()
     full = (count - 1) // limit
-    order = sa.func.row_number().over(order_by=(entries.c.published, entries.c.article)) - 1
-    ranked = sa.select(entries.c.published, entries.c.article, order.label("rank")).where(*waiting).subquery()
+    oldest = waiting.limit(full * limit).subquery()
+    order = sa.func.row_number().over(order_by=(oldest.c.published, oldest.c.article)) - 1
+    ranked = sa.select(oldest, order.label("rank")).subquery()
     connection.execute(
         sa.update(entries)
         .where(
             entries.c.feed == name,
             entries.c.published == ranked.c.published,
             entries.c.article == ranked.c.article,
-            ranked.c.rank < full * limit,
         )
         .values(archive=there + 1 + ranked.c.rank // limit)
     )
