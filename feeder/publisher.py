@@ -27,7 +27,7 @@ from feeder.store import feeds as feed_rows
 
 _FEEDS_AT_ONCE = 50
 _ARCHIVES_AT_ONCE = 2  # so that a new article never waits for them long
-_FILLED_AT_ONCE = 200  # archives that entries are moved into, for the same reason
+_FILLED_AT_ONCE = 50  # archives that entries are moved into, for the same reason
 _SITE_IS_STALE = "site_is_stale"
 
 
