@@ -49,8 +49,8 @@ def parse(data: bytes, where: str, topic: _TopicOf = plain_topic) -> Parsed:
 
 def _article(keys: ArticleKeys, body: str, topic: _TopicOf) -> Article:
     """The article. ValueError when a key does not hold what it should."""
-    source_url = _link(keys.originalUrl)
-    url = _link(keys.webUrl) or source_url
+    source_url = _link(keys.original_url)
+    url = _link(keys.web_url) or source_url
     own, language = _text(keys.id), _text(keys.language)
     identity = f"id:{own}" if own else f"url:{urls.canonical(source_url or url)}"
     if not url or (language and not text.is_language(language)):
@@ -59,7 +59,7 @@ def _article(keys: ArticleKeys, body: str, topic: _TopicOf) -> Article:
         id=hashlib.sha256(identity.encode()).hexdigest()[:32],
         title=_title(keys.title),
         url=url,
-        published=_moment(keys.publishedDateTime),
+        published=_moment(keys.published_date_time),
         source_url=source_url,
         excerpt=_text(keys.excerpt),
         body=body,
@@ -68,8 +68,8 @@ def _article(keys: ArticleKeys, body: str, topic: _TopicOf) -> Article:
         language=language,
         quality=keys.quality,
         heat=keys.heat,
-        amp_url=_link(keys.ampWebUrl),
-        cdn_amp_url=_link(keys.cdnAmpWebUrl),
+        amp_url=_link(keys.amp_web_url),
+        cdn_amp_url=_link(keys.cdn_amp_web_url),
         provider=_provider(keys.provider),
         topics=_topics(keys.topics, topic) if keys.topics else (),
         images=_images(keys.images),
@@ -125,7 +125,7 @@ def _images(values: Iterable[ImageKeys] | None) -> tuple[Image, ...]:
             width=_size(each.width),
             height=_size(each.height),
             title=_text(each.title),
-            cached=each.isCached is True,
+            cached=each.is_cached is True,
         )
         for each in values
     )
@@ -147,13 +147,13 @@ def _related(values: Iterable[RelatedKeys], own: set[str]) -> tuple[RelatedLink,
 def _related_link(keys: RelatedKeys) -> RelatedLink:
     return RelatedLink(
         title=_title(keys.title),
-        url=urls.http_url(keys.webUrl or keys.originalUrl or ""),
+        url=urls.http_url(keys.web_url or keys.original_url or ""),
         excerpt=_text(keys.excerpt),
-        published=_moment(keys.publishedDateTime) if keys.publishedDateTime else None,
+        published=_moment(keys.published_date_time) if keys.published_date_time else None,
         type=keys.type or TYPES[0],
         quality=keys.quality,
         provider=_provider(keys.provider),
         images=_images(keys.images),
-        amp_url=_link(keys.ampWebUrl),
-        cdn_amp_url=_link(keys.cdnAmpWebUrl),
+        amp_url=_link(keys.amp_web_url),
+        cdn_amp_url=_link(keys.cdn_amp_web_url),
     )

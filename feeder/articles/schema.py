@@ -16,17 +16,21 @@ Time = Annotated[datetime, Meta(tz=True)]
 Type = Literal["article", "video"]
 
 
-class ImageKeys(Struct, frozen=True, kw_only=True):
+class _Written(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a mapping may hold, by the names of its keys in Python: web_url is written webUrl."""
+
+
+class ImageKeys(_Written, frozen=True, kw_only=True):
     """A picture."""
 
     url: str
     width: Whole | None = None
     height: Whole | None = None
     title: str | None = None
-    isCached: bool | None = None  # noqa: N815 - the file's own name for it, as with all keys below
+    is_cached: bool | None = None
 
 
-class ProviderKeys(Struct, frozen=True, kw_only=True):
+class ProviderKeys(_Written, frozen=True, kw_only=True):
     """Who published an article first."""
 
     name: str | None = None
@@ -34,12 +38,12 @@ class ProviderKeys(Struct, frozen=True, kw_only=True):
     images: tuple[ImageKeys, ...] | None = None
 
 
-class _Keys(Struct, frozen=True, kw_only=True):
+class _Keys(_Written, frozen=True, kw_only=True):
     title: str
-    webUrl: str | None = None  # noqa: N815
-    originalUrl: str | None = None  # noqa: N815
-    ampWebUrl: str | None = None  # noqa: N815
-    cdnAmpWebUrl: str | None = None  # noqa: N815
+    web_url: str | None = None
+    original_url: str | None = None
+    amp_web_url: str | None = None
+    cdn_amp_web_url: str | None = None
     excerpt: str | None = None
     type: Type | None = None
     quality: Whole | None = None
@@ -50,13 +54,13 @@ class _Keys(Struct, frozen=True, kw_only=True):
 class RelatedKeys(_Keys, frozen=True, kw_only=True):
     """An article that is listed as related."""
 
-    publishedDateTime: datetime | None = None  # noqa: N815
+    published_date_time: datetime | None = None
 
 
 class ArticleKeys(_Keys, frozen=True, kw_only=True):
     """A file's front matter."""
 
-    publishedDateTime: Time  # noqa: N815
+    published_date_time: Time
     id: str | None = None
     published: bool | None = None
     category: str | None = None
@@ -66,7 +70,7 @@ class ArticleKeys(_Keys, frozen=True, kw_only=True):
     related: tuple[RelatedKeys, ...] | None = None
 
 
-READ = ArticleKeys.__struct_fields__
+READ = ArticleKeys.__struct_encode_fields__  # as they are written
 KNOWN = frozenset((*READ, *LEFT_ALONE))
 
 
