@@ -63,7 +63,7 @@ class Crew:
         """Have the processes start, if they have not: that takes them a moment in which something else can be done."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self._number, mp_context=get_context("spawn"), initializer=_begin)
-            for _ in range(self._number):
+            for _ in range(self._number):  # a process starts with the first piece of work that it is wanted for
                 self._pool.submit(_begin)
         return self._pool
 

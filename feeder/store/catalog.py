@@ -295,7 +295,7 @@ def _archives(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, int]:
         entries.c.published == row.published, entries.c.article == row.id
     )
     found = among(connection, query, entries.c.feed, row.feeds)
-    return {row.feed: row.archive for row in found}
+    return {entry.feed: entry.archive for entry in found}
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
