@@ -6,6 +6,8 @@ from typing import Any
 
 import nh3
 
+from feeder.text import legal
+
 _TAGS = nh3.ALLOWED_TAGS - {"area", "map", "nav", "header", "footer", "hgroup", "center", "article", "aside"}
 _ATTRIBUTES = {
     "a": {"href", "hreflang", "title"},
@@ -27,7 +29,7 @@ def sanitise(html: str, base: str) -> str:
     """What is harmless of `html`: no script, style, frame, form or event handler, and only http(s) links.
 
     Relative links are resolved against `base`; where that is no address to the WHATWG's URL standard, which knows fewer hosts
-    than RFC 3986, they are left out.
+    than RFC 3986, they are left out. So is what XML cannot hold, which may have been written as an entity (``&#1;``).
     """
     try:
         return _cleaned(html, ("rewrite_with_base", base))
@@ -36,11 +38,12 @@ def sanitise(html: str, base: str) -> str:
 
 
 def _cleaned(html: str, relative: Any) -> str:
-    return nh3.clean(
+    clean = nh3.clean(
         html,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         url_schemes={"http", "https"},
         url_relative=relative,
         link_rel=None,
-    ).strip()
+    )
+    return legal(clean).strip()
