@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,16 @@ from feeder import outbox, selection
 from feeder.articles import parse, scan
 from feeder.articles.files import Files
 from feeder.errors import ArticleError, Problem, UsageError
-from feeder.models import Article, Headline, Provider, RelatedLink
+from feeder.models import ALL, Article, Channel, Entry, Feed, Headline, Provider, RelatedLink, Site
 from feeder.pipeline import Progress
 from feeder.redact import redact
+from feeder.rendering import Unrenderable, render
 from feeder.selection import Feeds
 from feeder.targets.base import Target
+
+
+_RENDERED_AT_ONCE = 50  # articles
+_ANY_SITE = Site(title="Feeder", base_url="https://feeds.example", language="en", id_authority="feeder.example,2026")
 
 
 class Inspected(Struct, frozen=True, kw_only=True):
@@ -42,6 +47,7 @@ def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Prog
     problems = [_within(source, problem) for problem in changes.problems]
     topics: dict[str, str] = {}
     articles: dict[str, str] = {}
+    unrendered: list[tuple[Article, str]] = []
     with Files(source, max_bytes) as files:
         for done, path in enumerate(changes.changed):
             progress(done, len(changes.changed))
@@ -54,6 +60,11 @@ def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Prog
                 continue
             problems += [*parsed.warnings, *_oddities(parsed.article, str(source / path), articles, now)]
             topics |= {topic.slug: topic.label for topic in parsed.article.topics}
+            unrendered.append((parsed.article, str(source / path)))
+            if len(unrendered) == _RENDERED_AT_ONCE:
+                problems += _unrenderable(unrendered)
+                unrendered.clear()
+    problems += _unrenderable(unrendered)
     progress(len(changes.changed), len(changes.changed))
     return Inspected(articles=len(articles), topics=topics, problems=tuple(problems))
 
@@ -61,6 +72,17 @@ def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Prog
 def _within(source: Path, problem: Problem) -> Problem:
     where = problem.where if problem.where.startswith(str(source)) else str(source / problem.where)
     return Problem(where=where, line=problem.line, reason=problem.reason, warning=problem.warning)
+
+
+def _unrenderable(articles: Sequence[tuple[Article, str]]) -> list[Problem]:
+    """What keeps articles, each with its file, from being published."""
+    entries = tuple(Entry(article=article, updated=article.published) for article, _ in articles)
+    channel = Channel(name=ALL)
+    try:
+        render(Feed(channel=channel, entries=entries), channel, _ANY_SITE)
+    except Unrenderable as error:
+        return [Problem(where=where, reason=error.articles[it.id]) for it, where in articles if it.id in error.articles]
+    return []
 
 
 def _oddities(article: Article, where: str, seen: dict[str, str], now: datetime) -> Iterable[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from feeder.safehtml import sanitise
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+LARGEST = 2_000_000  # characters of HTML that an article's body comes to at most
 
 
 def content(article: Article) -> str:
@@ -21,11 +25,30 @@ def content(article: Article) -> str:
 def to_html(body: str, base: str) -> str:
     """The sanitised HTML of a Markdown `body`; raw HTML in it stays as far as it is harmless. Empty in, empty out.
 
-    Relative links are resolved against `base`, the article's own URL.
+    Relative links are resolved against `base`, the article's own URL. ValueError when it comes to more than LARGEST, which
+    a link reference can bring about that is long and used often.
     """
     if not body.strip():
         return ""
-    return sanitise(_markdown().render(text.legal(body)), base)
+    markdown = _markdown()
+    tokens = markdown.parse(text.legal(body))
+    _check_size(_size_of_attributes(tokens))
+    html = sanitise(markdown.renderer.render(tokens, markdown.options, {}), base)
+    _check_size(len(html))
+    return html
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"its body comes to {size:,} characters of HTML; at most {LARGEST:,} are published")
+
+
+def _size_of_attributes(tokens: Iterable[Token]) -> int:
+    """The characters of all addresses and titles: all that rendering writes more than once."""
+    return sum(
+        sum(len(str(value)) for value in token.attrs.values()) + _size_of_attributes(token.children or ())
+        for token in tokens
+    )
 
 
 @cache

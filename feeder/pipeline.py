@@ -79,14 +79,15 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             readings = self._read(changes, readers, progress)
             problems, planned = self._catalog(readings, changes.gone)
         publisher = self._publisher()
-        written = publisher.publish()
+        published = publisher.publish()
+        written = published.documents
         if paths is None and not self.stopped():
             written += publisher.put_site()  # after a few files it waits: a new article is out before it
         return self._remember(
             Report(
                 changed=len(changes.changed),
                 gone=len(changes.gone),
-                problems=(*changes.problems, *problems),
+                problems=(*changes.problems, *problems, *published.problems),
                 planned=planned,
                 documents=written,
             )

@@ -13,14 +13,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 from msgspec import Struct
 
 from feeder import websub
-from feeder.feeds import content, documents, jsonfeed, opml, pages, publish
+from feeder.errors import Problem
+from feeder.feeds import content, opml, pages, publish
 from feeder.feeds.publish import File
 from feeder.models import ALL, FORMATS, Channel, Document, Feed, Site, Topic
+from feeder.rendering import Unrenderable, render
 from feeder.selection import PROVIDER, Feeds
-from feeder.store import Store, fact, set_fact
+from feeder.store import Store, catalog, fact, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import documents as document_rows
 from feeder.store import feeds as feed_rows
@@ -29,6 +32,15 @@ _FEEDS_AT_ONCE = 50
 _ARCHIVES_AT_ONCE = 2  # so that a new article never waits for them long
 _FILLED_AT_ONCE = 50  # archives that entries are moved into, for the same reason
 _SITE_IS_STALE = "site_is_stale"
+
+log = structlog.get_logger()
+
+
+class Published(Struct, frozen=True, kw_only=True):
+    """What publishing came to."""
+
+    documents: tuple[str, ...] = ()  # paths of those that changed
+    problems: tuple[Problem, ...] = ()  # articles and feeds that could not be rendered
 
 
 class Publisher(Struct, frozen=True, kw_only=True):
@@ -42,31 +54,47 @@ class Publisher(Struct, frozen=True, kw_only=True):
     gather: timedelta  # how long hubs are not told, for what else may change
     stopped: Callable[[], bool]
 
-    def publish(self) -> tuple[str, ...]:
-        """Build the feeds that changed; the paths of the documents that changed. All else is left to `catch_up`."""
-        with self.store.read() as connection:
-            stale = feed_rows.stale(connection)
-        written: list[str] = []
-        for start in range(0, len(stale), _FEEDS_AT_ONCE):
-            if self.stopped():
-                return tuple(written)
-            written += self._put_feeds(stale[start : start + _FEEDS_AT_ONCE])
-        return tuple(written)
+    def publish(self) -> Published:
+        """Build the feeds that changed. All else is left to `catch_up`.
 
-    def _put_feeds(self, topics: Sequence[Topic]) -> list[str]:
-        """Build the newest documents of some feeds."""
+        An article that cannot be rendered is left out, and its feeds are built again without it. A feed that cannot be
+        stays as it is, and stale, so that the next pass tries again.
+        """
+        written: list[str] = []
+        problems: list[Problem] = []
+        failed: set[str] = set()
+        while topics := self._stale(failed):
+            for start in range(0, len(topics), _FEEDS_AT_ONCE):
+                if self.stopped():
+                    return Published(documents=tuple(written), problems=tuple(problems))
+                written += self._put_feeds(topics[start : start + _FEEDS_AT_ONCE], problems, failed)
+        return Published(documents=tuple(written), problems=tuple(problems))
+
+    def _stale(self, failed: Collection[str]) -> list[Topic]:
+        with self.store.read() as connection:
+            return [topic for topic in feed_rows.stale(connection) if topic.slug not in failed]
+
+    def _put_feeds(self, topics: Sequence[Topic], problems: list[Problem], failed: set[str]) -> list[str]:
+        """Build the newest documents of some feeds; the paths of those that changed."""
         made: list[_Made] = []
         empty: list[str] = []
         removed: dict[str, str] = {}
+        built: list[str] = []
+        broken: dict[str, str] = {}
         with self.store.read() as connection, publish.threads() as threads:
             everything = self.feeds.channel(ALL, "")
             known = feed_rows.titles(connection)
             for topic in topics:
                 channel = self.feeds.channel(topic.slug, topic.label)
                 feed = self._feed(connection, channel, channel.limit)
-                paths = set()
-                for each in self._documents(feed, everything):
-                    paths.add(each.path)
+                try:
+                    rendered = render(feed, everything, self.site)
+                except Unrenderable as error:
+                    self._note(error, topic.slug, broken, problems, failed)
+                    continue
+                built.append(topic.slug)
+                paths = {each.path for each in rendered}
+                for each in rendered:
                     made += _differing(connection, topic.slug, each, threads)
                 gone = dict.fromkeys(self._superfluous(connection, feed, paths), "")
                 if not feed.entries:
@@ -75,26 +103,27 @@ class Publisher(Struct, frozen=True, kw_only=True):
                         gone |= {path: moved_to for path, moved_to in _addresses(topic.slug, new) if path in gone}
                 removed |= gone
         with self._publishing(made, removed) as (connection, changed):
-            feed_rows.freshen(connection, [topic.slug for topic in topics])
+            feed_rows.freshen(connection, built)
             feed_rows.forget_archives(connection, empty)
             set_fact(connection, _SITE_IS_STALE, "yes")
             self._tell_hubs(connection, changed)
+            problems += catalog.reject(connection, broken)
         return [*changed, *removed]
+
+    @staticmethod
+    def _note(
+        error: Unrenderable, feed: str, broken: dict[str, str], problems: list[Problem], failed: set[str]
+    ) -> None:
+        """Take note of what keeps `feed` from being rendered: some of its articles, or the feed itself."""
+        broken |= error.articles
+        if not error.articles:
+            failed.add(feed)
+            problems.append(Problem(where=f"feed {feed}", reason=f"cannot be published: {error}; it stays as it was"))
 
     def _feed(self, connection: sa.Connection, channel: Channel, limit: int) -> Feed:
         entries = feed_rows.newest_entries(connection, channel.name, limit, self.now())
         archives = feed_rows.archives(connection, channel.name) if entries else 0
         return Feed(channel=channel, entries=entries, archives=archives)
-
-    def _documents(self, feed: Feed, everything: Channel) -> Iterator[Document]:
-        """A feed in all its formats and as a page; nothing of a topic that no article is about any more."""
-        if not feed.entries and not feed.archive and feed.channel.name != ALL:
-            return
-        yield from documents.documents(feed, self.site)
-        if "json" in feed.channel.formats:
-            yield jsonfeed.document(feed, self.site)
-        if not feed.archive or feed.archive <= feed.archives:
-            yield pages.feed(feed, everything, self.site)
 
     def _superfluous(self, connection: sa.Connection, feed: Feed, kept: Collection[str]) -> list[str]:
         """The paths of a feed's documents that are no more: of a format that was dropped, or of all."""
@@ -130,24 +159,32 @@ class Publisher(Struct, frozen=True, kw_only=True):
         with self.store.write() as connection:
             feed_rows.fill_archives(connection, overfull.name, overfull.limit, _FILLED_AT_ONCE, self.now())
             feed_rows.mark_stale(connection, {overfull.name: ""})
-        self.publish()
+        _log_problems(self.publish().problems)
         return True
 
     def _put_archives(self) -> bool:
         """Build some of the archives that want it; False when there is none."""
         made: list[_Made] = []
+        broken: dict[str, str] = {}
         with self.store.read() as connection, publish.threads() as threads:
             stale = feed_rows.stale_archives_of(connection, _ARCHIVES_AT_ONCE)
             titles = feed_rows.titles(connection)
             everything = self.feeds.channel(ALL, "")
             for name, number in stale:
                 archive = self._archive(connection, name, titles.get(name, ""), number)
-                for each in self._documents(archive, everything):
+                try:
+                    rendered = render(archive, everything, self.site)
+                except Unrenderable as error:  # an archive of which no article is to blame stays as it was
+                    broken |= error.articles
+                    continue
+                for each in rendered:
                     made += _differing(connection, name, each, threads)
         if not stale:
             return False
         with self._publishing(made, {}) as (connection, _):
             feed_rows.freshen_archives(connection, stale)
+            problems = catalog.reject(connection, broken)  # which has those archives built without them
+        _log_problems(problems)
         return True
 
     def _archive(self, connection: sa.Connection, name: str, title: str, number: int) -> Feed:
@@ -167,15 +204,43 @@ class Publisher(Struct, frozen=True, kw_only=True):
         with self.store.read() as connection, publish.threads() as threads:
             if fact(connection, _SITE_IS_STALE) != "yes":
                 return ()
-            published = document_rows.feeds(connection)
-            titles = {name: title for name, title in feed_rows.titles(connection).items() if name in published}
-            latest, *feeds = [self._feed(connection, channel, pages.HEADLINES) for channel in self._in_order(titles)]
-            index = pages.index(latest, feeds, self.site)
-            for each in (index, opml.document([feed.channel for feed in (latest, *feeds)], self.site), *pages.assets()):
+            try:
+                documents = self._site_documents(connection)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the feeds are out, and the next pass tries again
+                log.error("site.failed", reason=str(error) or type(error).__name__)  # noqa: TRY400 - no traceback
+                return ()
+            for each in documents:
                 made += _differing(connection, None, each, threads)
-        with self._publishing(made, {}) as (connection, changed):
+            superfluous = pages.lists_after(documents, lambda path: document_rows.tag(connection, path) is not None)
+        with self._publishing(made, dict.fromkeys(superfluous, "")) as (connection, changed):
             set_fact(connection, _SITE_IS_STALE, "no")
-        return tuple(changed)
+        return (*changed, *superfluous)
+
+    def _site_documents(self, connection: sa.Connection) -> list[Document]:
+        published = document_rows.feeds(connection)
+        titles = {name: title for name, title in feed_rows.titles(connection).items() if name in published}
+        everything, *channels = self._in_order(titles)
+        shown = self._on_first_page(connection, channels)
+        latest, *feeds = [self._feed(connection, channel, pages.HEADLINES) for channel in (everything, *shown)]
+        return [
+            pages.index(latest, feeds, self.site, others=len(channels) - len(shown)),
+            *(pages.lists(channels, self.site) if len(shown) < len(channels) else ()),
+            opml.document([everything, *channels], self.site),
+            *pages.assets(),
+        ]
+
+    def _on_first_page(self, connection: sa.Connection, channels: Sequence[Channel]) -> list[Channel]:
+        """Those of `channels` that the first page shows, in their order: all; of too many those with the newest articles.
+
+        Configured feeds go first.
+        """
+        if len(channels) <= pages.FEEDS:
+            return list(channels)
+        newest = feed_rows.newest_times(connection, self.now())
+        configured = {rules.channel.name for rules in self.feeds.configured}
+        ranked = sorted(channels, key=lambda each: (each.name in configured, newest[each.name]), reverse=True)
+        chosen = {channel.name for channel in ranked[: pages.FEEDS]}
+        return [channel for channel in channels if channel.name in chosen]
 
     def _in_order(self, titles: Mapping[str, str]) -> list[Channel]:
         """The feeds as people are shown them: all, those that were configured, topics, providers."""
@@ -261,6 +326,11 @@ class Publisher(Struct, frozen=True, kw_only=True):
             if document is not None:
                 file = File(path=path, body=document.body, packed=document.gzip, modified=document.modified)
                 publish.write(self.public, [file])
+
+
+def _log_problems(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        log.warning("article.bad", file=problem.where, reason=problem.reason)
 
 
 class _Made(Struct, frozen=True, kw_only=True):

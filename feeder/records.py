@@ -15,6 +15,7 @@ from feeder.text import searchable
 
 _encode = json.Encoder().encode
 _decode = json.Decoder(Article).decode
+_COMMON = 50_000  # characters of an article that is kept at hand; a larger one is read each time
 
 
 class Record(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -50,9 +51,13 @@ def to_text(article: Article) -> str:
     return _encode(article).decode()
 
 
-@lru_cache(maxsize=2_000)  # the newest articles are read again with each newcomer
 def from_text(text: str) -> Article:
     """The article in what `to_text` gave."""
+    return _at_hand(text) if len(text) <= _COMMON else _decode(text)
+
+
+@lru_cache(maxsize=2_000)  # the newest articles are read again with each newcomer
+def _at_hand(text: str) -> Article:
     return _decode(text)
 
 
@@ -67,7 +72,7 @@ def seen(article: Article) -> Article:
         heat=None,
         draft=False,
         body="",
-        content=content(article),
+        content=_shown(article),
         quality=None,
         amp_url="",
         cdn_amp_url="",
@@ -75,3 +80,11 @@ def seen(article: Article) -> Article:
         images=tuple(replace(image, cached=False) for image in article.images),
         related=tuple(replace(link, quality=None, amp_url="", cdn_amp_url="", images=()) for link in article.related),
     )
+
+
+def _shown(article: Article) -> str:
+    """The body as HTML; as it is written where that cannot be had, which publishing says."""
+    try:
+        return content(article)
+    except Exception:  # noqa: BLE001 - whatever the body of one article brings about must not end a pass over all
+        return article.body

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 
 from feeder import text, urls
 from feeder.articles.frontmatter import KeyPath, Source
-from feeder.articles.schema import KNOWN, MOST, READ
+from feeder.articles.schema import (
+    KNOWN,
+    LONGEST_EXCERPT,
+    LONGEST_LABEL,
+    LONGEST_LINE,
+    MOST,
+    MOST_IMAGES,
+    MOST_RELATED,
+    MOST_TOPICS,
+    READ,
+)
 from feeder.errors import ArticleError, Problem
 from feeder.models import TYPES
 
@@ -130,10 +140,27 @@ def _text(value: object) -> str:
     raise _Unfit(reason, instead=str(value))
 
 
+def _at_most(longest: int) -> Callable[[object], str]:
+    """What keeps of a text its first `longest` characters."""
+
+    def kept(value: object) -> str:
+        written = _text(value)
+        if len(written) > longest:
+            raise _Unfit(
+                f"holds {len(written):,} characters; the first {longest:,} are read", instead=written[:longest]
+            )
+        return written
+
+    return kept
+
+
+_line = _at_most(LONGEST_LINE)
+
+
 def _title(value: object) -> str:
-    if text.line(title := _text(value)):
-        return title
-    raise _Unfit("is empty; write title: …")
+    if not text.line(_text(value)[:LONGEST_LINE]):
+        raise _Unfit("is empty; write title: …")
+    return _line(value)
 
 
 def _language(value: object) -> str:
@@ -218,17 +245,22 @@ def _type(value: object) -> object:
 # --- values within values -------------------------------------------------------------------------------------------
 
 
-def _list(value: object, key: str | int) -> list[Any]:
-    if isinstance(value, list):
-        return value
-    raise _Unfit(f"{_shown(value)} is not a list; write {key}: with one line “- …” for each")
+def _list(value: object, path: KeyPath, most: int, complaints: _Complaints) -> list[Any]:
+    """A list, but no more of it than the first `most`."""
+    if not isinstance(value, list):
+        raise _Unfit(f"{_shown(value)} is not a list; write {path[-1]}: with one line “- …” for each")
+    if len(value) > most:
+        complaints.poor(path, f"lists {len(value):,}; the first {most} are read")
+    return value[:most]
 
 
 def _topics(value: object, path: KeyPath, complaints: _Complaints) -> list[str]:
     topics = []
-    for index, each in enumerate(_list(value, path[-1])):
+    for index, each in enumerate(_list(value, path, MOST_TOPICS, complaints)):
         if isinstance(each, bool) or not isinstance(each, str | int | float):
             complaints.wrong((*path, index), f"{_shown(each)} is not text; put it in quotes")
+        elif len(str(each)) > LONGEST_LABEL:
+            complaints.poor((*path, index), f"{_shown(each)} is longer than {LONGEST_LABEL} characters; left out")
         else:
             topics.append(str(each))
     return topics
@@ -236,7 +268,7 @@ def _topics(value: object, path: KeyPath, complaints: _Complaints) -> list[str]:
 
 def _provider(value: object, path: KeyPath, complaints: _Complaints) -> object:
     if isinstance(value, str):
-        return value
+        return _line(value)
     if isinstance(value, Mapping):
         return _kept(value, _PROVIDER, path, complaints)
     raise _Unfit(f"{_shown(value)} has no name; left out")
@@ -244,7 +276,7 @@ def _provider(value: object, path: KeyPath, complaints: _Complaints) -> object:
 
 def _images(value: object, path: KeyPath, complaints: _Complaints) -> list[dict[str, Any]]:
     images = []
-    for index, each in enumerate(_list(value, path[-1])):
+    for index, each in enumerate(_list(value, path, MOST_IMAGES, complaints)):
         if not isinstance(each, Mapping):
             complaints.poor((*path, index), f"{_shown(each)} is not an image; write - url: https://…")
         elif (kept := _kept(each, _IMAGE, (*path, index), complaints)).get("url"):
@@ -254,7 +286,7 @@ def _images(value: object, path: KeyPath, complaints: _Complaints) -> list[dict[
 
 def _related(value: object, path: KeyPath, complaints: _Complaints) -> list[dict[str, Any]]:
     links = []
-    for index, each in enumerate(_list(value, path[-1])):
+    for index, each in enumerate(_list(value, path, MOST_RELATED, complaints)):
         within = (*path, index)
         if not isinstance(each, Mapping):
             reason = f"{_shown(each)} is not a related article; write - title: … and webUrl: …; left out"
@@ -282,12 +314,12 @@ _IMAGE = {
     "url": _Key(_soft_link),
     "width": _Key(_whole),
     "height": _Key(_whole),
-    "title": _Key(_text),
+    "title": _Key(_line),
     "isCached": _Key(lambda value: value is True),
 }
-_PROVIDER = {"name": _Key(_text), "domain": _Key(_text), "images": _Key(_images, nests=True)}
+_PROVIDER = {"name": _Key(_line), "domain": _Key(_line), "images": _Key(_images, nests=True)}
 _ANY = {  # of an article and of a related one
-    "excerpt": _Key(_text),
+    "excerpt": _Key(_at_most(LONGEST_EXCERPT)),
     "type": _Key(_type),
     "quality": _Key(_whole),
     "ampWebUrl": _Key(_soft_link),
@@ -297,7 +329,7 @@ _ANY = {  # of an article and of a related one
 }
 _RELATED = {
     **_ANY,
-    "title": _Key(_text),
+    "title": _Key(_line),
     "publishedDateTime": _Key(_soft_date),
     "webUrl": _Key(_soft_link),
 }
@@ -309,7 +341,7 @@ _ARTICLE = {
     "publishedDateTime": _Key(_date, needed=True),
     "originalUrl": _Key(_link, needed=True),
     "webUrl": _Key(_link, needed=True),
-    "category": _Key(_text),
+    "category": _Key(_line),
     "language": _Key(_language),
     "heat": _Key(_whole),
     "published": _Key(_flag, needed=True),

@@ -20,6 +20,8 @@ MEDIA_TYPES = {"rss": "application/rss+xml", "atom": "application/atom+xml", "js
 NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON Feed"}  # what a person calls a format
 OPML = "feeds.opml"
 _AT_HAND = 2_000  # articles whose HTML is kept
+_COMMON = 50_000  # characters of a body whose HTML is kept
+_LARGEST = 8_000_000  # characters of content that a feed's newest documents hold
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = timedelta(microseconds=1)
 _ARCHIVE = "/archive/"
@@ -64,6 +66,11 @@ def feed_path(name: str, extension: str, archive: int = 0) -> str:
 def page_path(name: str, archive: int = 0) -> str:
     """Where the page of a feed, or of one of its archives, stands below the site's root: a folder, with its slash."""
     return f"topics/{name}{_ARCHIVE}{archive}/" if archive else f"topics/{name}/"
+
+
+def list_path(number: int) -> str:
+    """Where a page of the list of all feeds stands, the first being 1: a folder, with its slash. No slug has a dot."""
+    return f"topics/page.{number}/" if number > 1 else "topics/"
 
 
 def is_archive(path: str) -> bool:
@@ -137,9 +144,27 @@ def reads_as_html(text: str) -> bool:
     return "<" in text or ("&" in text and html.unescape(text) != text)
 
 
-@lru_cache(maxsize=_AT_HAND)  # an article stands in several feeds and formats, and is built again with each newcomer
+def within_bounds(feed: Feed) -> Feed:
+    """`feed` with as many of its newest entries as a reader can be expected to take in one document; one at least."""
+    room = _LARGEST
+    for number, entry in enumerate(feed.entries):
+        room -= len(content_html(entry.article)) + len(entry.article.excerpt)
+        if room < 0 and number:
+            return replace(feed, entries=feed.entries[:number])
+    return feed
+
+
 def content_html(article: Article) -> str:
     """An entry's content: the image, the body or the excerpt, and the related coverage. Never empty."""
+    return _at_hand(article) if len(article.body) <= _COMMON else _content_html(article)
+
+
+@lru_cache(maxsize=_AT_HAND)  # an article stands in several feeds and formats, and is built again with each newcomer
+def _at_hand(article: Article) -> str:
+    return _content_html(article)
+
+
+def _content_html(article: Article) -> str:
     body = markdown.content(article) or (f"<p>{escape(article.excerpt)}</p>" if article.excerpt else "")
     made = sanitise(_image(article) + body + _related(article.related), article.url)
     return made or f"<p>{escape(article.title)}</p>"

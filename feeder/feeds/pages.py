@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,13 +20,58 @@ STYLE = "style.css"
 ICON = "icon.svg"
 HEADLINES = 7  # that the index shows of all articles
 _FEW = 3  # and of each other feed
+FEEDS = 50  # other feeds that the index shows
+LISTED = 200  # feeds on one page of the list of all
 
 
-def index(latest: Feed, feeds: Sequence[Feed], site: Site) -> Document:
-    """The page of every feed with its newest headlines. `latest` is the feed of all articles."""
+def index(latest: Feed, feeds: Sequence[Feed], site: Site, others: int = 0) -> Document:
+    """The page of `feeds` with their newest headlines. `latest` is the feed of all articles.
+
+    `others` is how many feeds there are beside those, which stand in `lists`.
+    """
     channels = [feed.channel for feed in (latest, *feeds)]
     entries = latest.entries[:HEADLINES]
-    return _page(INDEX, "index.html", site, channels=channels, latest=latest, entries=entries, feeds=feeds, few=_FEW)
+    return _page(
+        INDEX,
+        "index.html",
+        site,
+        channels=channels,
+        latest=latest,
+        entries=entries,
+        feeds=feeds,
+        few=_FEW,
+        others=others,
+    )
+
+
+def lists(channels: Sequence[Channel], site: Site) -> list[Document]:
+    """The pages that list all feeds but that of all articles, LISTED on each."""
+    pages = [channels[start : start + LISTED] for start in range(0, len(channels), LISTED)]
+    return [
+        _page(
+            content.list_path(number) + INDEX,
+            "list.html",
+            site,
+            channels=[],
+            listed=page,
+            number=number,
+            last=len(pages),
+        )
+        for number, page in enumerate(pages, 1)
+    ]
+
+
+def lists_after(documents: Iterable[Document], is_there: Callable[[str], bool]) -> list[str]:
+    """The paths of the pages of an earlier, longer list, which are not among `documents`."""
+    made = {document.path for document in documents}
+    found: list[str] = []
+    for number in count(1):
+        path = content.list_path(number) + INDEX
+        if path not in made:
+            if not is_there(path):
+                return found
+            found.append(path)
+    return found
 
 
 def feed(feed: Feed, everything: Channel, site: Site) -> Document:
@@ -89,7 +135,14 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for helper in (content.feed_path, content.page_path, content.feed_title, content.feed_description, content.alt):
+    for helper in (
+        content.feed_path,
+        content.page_path,
+        content.list_path,
+        content.feed_title,
+        content.feed_description,
+        content.alt,
+    ):
         made.globals[helper.__name__] = helper
     made.globals |= {"media_types": content.MEDIA_TYPES, "names": content.NAMES, "opml": content.OPML}
     made.filters["day"] = content.day

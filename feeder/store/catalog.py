@@ -13,7 +13,7 @@ from feeder.errors import Problem
 from feeder.models import Article
 from feeder.records import Record, from_text, seen
 from feeder.records import record as record_of
-from feeder.selection import Feeds
+from feeder.selection import PLAIN_FEEDS, Feeds
 from feeder.store import feeds
 from feeder.store.keys import among, delete, insert, plain_rows
 from feeder.store.tables import articles, entries, files
@@ -108,6 +108,22 @@ def settle_orphans(connection: sa.Connection, feeds_of: Feeds, *, keep: bool) ->
         for row in known.values()
     ]
     _write_articles(connection, changes, known, None)
+
+
+def reject(connection: sa.Connection, reasons: Mapping[str, str]) -> list[Problem]:
+    """Take articles out of their feeds for `reasons` (by id), until their files change; the problems of those files."""
+    known = {row.id: row for row in among(connection, sa.select(articles), articles.c.id, reasons)}
+    changes = [
+        _Change(record=_kept(row, PLAIN_FEEDS), path=row.path, live=False, updated=row.updated, seen=False)
+        for row in known.values()
+    ]
+    _write_articles(connection, changes, known, None)
+    problems = [Problem(where=row.path, reason=reasons[row.id]) for row in known.values()]
+    for problem in problems:
+        connection.execute(
+            sa.update(files).where(files.c.path == problem.where).values(line=None, problem=problem.reason)
+        )
+    return problems
 
 
 _FILE = ("path", "size", "mtime_ns", "ctime_ns", "article", "line", "problem")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -12,6 +12,8 @@ from feeder.models import Entry, News, Topic
 from feeder.records import from_text
 from feeder.store.keys import among, chunks
 from feeder.store.tables import articles, entries, feeds, stale_archives
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def mark_stale(connection: sa.Connection, titles: Mapping[str, str]) -> None:
@@ -159,6 +161,18 @@ def titles(connection: sa.Connection) -> dict[str, str]:
     """The titles of all feeds by name."""
     rows = connection.execute(sa.select(feeds.c.name, feeds.c.title).order_by(feeds.c.name))
     return {row.name: row.title for row in rows}
+
+
+def newest_times(connection: sa.Connection, now: datetime) -> dict[str, datetime]:
+    """When the newest article of each feed was published; the epoch for a feed without articles."""
+    newest = (
+        sa.select(entries.c.published)
+        .where(entries.c.feed == feeds.c.name, entries.c.published <= now)
+        .order_by(entries.c.published.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return {name: found or _EPOCH for name, found in connection.execute(sa.select(feeds.c.name, newest))}
 
 
 def _newest(name: str, limit: int, now: datetime) -> sa.Select[tuple[str, datetime]]:
