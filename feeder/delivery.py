@@ -141,8 +141,9 @@ class Office:
         """Record what ended and start what is due."""
         ended = list(self._ended)
         try:
-            if self._stale or any(lane.ran_out for lane in self.lanes.values()):
-                await self._in_thread(self._look_what_is_due)
+            wanting = None if self._stale else [name for name, lane in self.lanes.items() if lane.ran_out]
+            if wanting is None or wanting:
+                await self._in_thread(lambda: self._look_what_is_due(wanting))
                 self._stale = False
             wanted = self._ready()
             if ended or wanted:
@@ -168,16 +169,17 @@ class Office:
             lane.skip()
         await asyncio.sleep(self.store_again)
 
-    def _look_what_is_due(self) -> None:
+    def _look_what_is_due(self, names: Sequence[str] | None) -> None:
+        """Tell the lanes called `names` what is due to them; all lanes when that is None."""
         with self.store.read() as connection:
             off = deliveries.off(connection)
-            found = deliveries.due(connection, self.now(), AHEAD)
+            found = deliveries.due(connection, self.now(), AHEAD, names)
         by_target: dict[str, list[str]] = {}
         for target, delivery_id in found:
             if target not in off:
                 by_target.setdefault(target, []).append(delivery_id)
-        for name, lane in self.lanes.items():
-            lane.fill(by_target.get(name, ()))
+        for name in self.lanes if names is None else names:
+            self.lanes[name].fill(by_target.get(name, ()))
 
     def _ready_lanes(self) -> Iterable[Lane]:
         now = self.now()

@@ -23,7 +23,6 @@ from feeder.rendering import Unrenderable, render
 from feeder.selection import Feeds
 from feeder.targets.base import Target
 
-
 _RENDERED_AT_ONCE = 50  # articles
 _ANY_SITE = Site(title="Feeder", base_url="https://feeds.example", language="en", id_authority="feeder.example,2026")
 

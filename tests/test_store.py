@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import feeder.store
 from feeder.errors import StoreError, StoreInUse, StoreTooNew
 from feeder.models import Rules
-from feeder.store import Store, catalog, copied_store, deliveries, documents, fact, open_store, set_fact, tables
+from feeder.store import SCHEMA, Store, catalog, copied_store, deliveries, documents, fact, open_store, set_fact, tables
 from feeder.store.lock import only_worker
 from tests.house import House
 
@@ -100,7 +100,7 @@ def test_a_store_of_a_newer_feeder_is_refused_and_left_as_it_is(url, tmp_path):
     connection.close()
     before = path.read_bytes()
 
-    with pytest.raises(StoreTooNew, match=r"written by a newer feeder.*version 9999.*knows 0003.*database_url"):
+    with pytest.raises(StoreTooNew, match=rf"written by a newer feeder.*version 9999.*knows {SCHEMA}.*database_url"):
         open_store(url)
 
     assert path.read_bytes() == before

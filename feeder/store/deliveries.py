@@ -14,6 +14,7 @@ from feeder.store.tables import articles, deliveries, targets
 
 _FIELDS = Delivery.__struct_fields__
 _MANY = 500
+_FEW = 50  # targets that are asked for one by one
 
 
 def adopted(connection: sa.Connection) -> dict[str, Adoption]:
@@ -49,36 +50,81 @@ def add(connection: sa.Connection, planned: Sequence[Delivery]) -> int:
     return len(new)
 
 
-def due(connection: sa.Connection, now: datetime, each: int) -> list[tuple[str, str]]:
-    """What is due at `now`: targets and ids, at most `each` of one target; those whose articles were published first, first."""
-    place = sa.func.row_number().over(partition_by=deliveries.c.target, order_by=_IN_ORDER)
-    waiting = (
-        sa.select(deliveries.c.target, deliveries.c.id, deliveries.c.published, place.label("place"))
+def due(
+    connection: sa.Connection, now: datetime, each: int, targets: Collection[str] | None = None
+) -> list[tuple[str, str]]:
+    """What is due at `now`: targets and ids, at most `each` of one target; those whose articles were published first, first.
+
+    Only what is due to `targets` where few are named, one at least. Costs what it finds, however much waits: what was never
+    tried is read in the order of publication, and of what is tried again that which has been due longest.
+    """
+    found: dict[str, list[Any]] = {}
+    for kind, order in _KINDS:
+        for row in connection.execute(_due(kind, order, now, each, targets)):
+            found.setdefault(row.target, []).append(row)
+    chosen = [row for rows in found.values() for row in sorted(rows, key=_place)[:each]]
+    return [(row.target, row.id) for row in sorted(chosen, key=_place)]
+
+
+def _place(row: Any) -> tuple[datetime, str]:
+    return row.published, row.id
+
+
+def _due(
+    kind: Sequence[sa.ColumnElement[bool]],
+    order: Sequence[sa.ColumnElement[Any]],
+    now: datetime,
+    each: int,
+    targets: Collection[str] | None,
+) -> sa.Select[Any]:
+    """The first `each` deliveries of one kind that are due to each target, in `order`: a look into the index for each."""
+    few = targets is not None and len(targets) <= _FEW
+    names = (_listed(targets or ()) if few else _targets_of(kind)).subquery("waiting")
+    first = (
+        sa.select(deliveries.c.id)
         .outerjoin(articles, articles.c.id == deliveries.c.subject)
-        .where(*_waiting(), deliveries.c.next_at <= now)
-        .subquery()
+        .where(*kind, _IS_LIVE, deliveries.c.target == names.c.target, deliveries.c.next_at <= now)
+        .order_by(*order)
+        .limit(each)
+        .correlate(names)
     )
-    query = sa.select(waiting.c.target, waiting.c.id).where(waiting.c.place <= each)
-    return [(row.target, row.id) for row in connection.execute(query.order_by(waiting.c.published, waiting.c.id))]
+    rows = deliveries.alias("found")
+    return sa.select(rows.c.target, rows.c.id, rows.c.published).select_from(names.join(rows, rows.c.id.in_(first)))
+
+
+def _targets_of(kind: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    """The targets that deliveries of one kind wait for, each found from the one before: a loose index scan."""
+    names = sa.select(sa.func.min(deliveries.c.target).label("target")).where(*kind).cte("names", recursive=True)
+    following = sa.select(sa.func.min(deliveries.c.target)).where(*kind, deliveries.c.target > names.c.target)
+    names = names.union_all(sa.select(following.correlate(names).scalar_subquery()).where(names.c.target.is_not(None)))
+    return sa.select(names.c.target).where(names.c.target.is_not(None))
+
+
+def _listed(targets: Collection[str]) -> sa.CompoundSelect[Any]:
+    return sa.union_all(*(sa.select(sa.literal(name).label("target")) for name in targets))
 
 
 def next_due(connection: sa.Connection, now: datetime) -> datetime | None:
     """When something will be due next, after `now`."""
     query = (
-        sa.select(sa.func.min(deliveries.c.next_at, type_=deliveries.c.next_at.type))
+        sa.select(deliveries.c.next_at)
         .outerjoin(articles, articles.c.id == deliveries.c.subject)
-        .where(*_waiting(), deliveries.c.next_at > now)
+        .where(_PENDING, _IS_LIVE, deliveries.c.next_at > now)
+        .order_by(deliveries.c.next_at)
+        .limit(1)
     )
     found: datetime | None = connection.execute(query).scalar()
     return found
 
 
 _IN_ORDER = (deliveries.c.published, deliveries.c.id)
+_IS_LIVE = sa.or_(articles.c.id.is_(None), articles.c.live)  # an article whose file was deleted waits until it is back
 
-
-def _waiting() -> tuple[sa.ColumnElement[bool], ...]:
-    """What waits to be sent; an article whose file was deleted waits until it is back."""
-    return (deliveries.c.state == State.PENDING, sa.or_(articles.c.id.is_(None), articles.c.live))
+# As literals, so that SQLite knows that its partial indexes hold them.
+_PENDING = deliveries.c.state == sa.literal_column(f"'{State.PENDING}'")
+_FRESH = (_PENDING, deliveries.c.attempts == sa.literal_column("0"))
+_RETRIED = (_PENDING, deliveries.c.attempts > sa.literal_column("0"))
+_KINDS = ((_FRESH, _IN_ORDER), (_RETRIED, (deliveries.c.next_at,)))  # with the order of their indexes
 
 
 def pending(connection: sa.Connection, ids: Collection[str], now: datetime) -> list[Delivery]:

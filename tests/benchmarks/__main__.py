@@ -21,13 +21,14 @@ from tests.benchmarks.publishing import (
     measure_new,
     measure_once,
 )
-from tests.benchmarks.sending import measure_landing, measure_sending
+from tests.benchmarks.sending import measure_backlog, measure_landing, measure_sending
 from tests.benchmarks.serving import measure_serving
 from tests.benchmarks.table import Row, add, drawn
 
 # In this order: the first pass is made on an empty store, and what comes after `settled` wants all archives built.
 MEASURES: dict[str, Callable[[House], Iterator[Row]]] = {
     "sending": measure_sending,
+    "backlog": measure_backlog,
     "front": measure_front_matter,
     "cold": measure_cold,
     "new": measure_new,
@@ -37,7 +38,7 @@ MEASURES: dict[str, Callable[[House], Iterator[Row]]] = {
     "serving": measure_serving,
     "commands": measure_commands,
 }
-_NEED_NO_STORE = {"sending", "front", "cold"}
+_NEED_NO_STORE = {"sending", "backlog", "front", "cold"}
 SMALL = 10_000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import os
 import statistics
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
+from msgspec.structs import replace
 
 from feeder import logs, outbox, selection
 from feeder.articles.scan import Stamp
@@ -21,10 +23,10 @@ from feeder.delivery import Office
 from feeder.desk import calm_collector
 from feeder.exchange import Clients, TerminalTransport
 from feeder.lanes import Lane
-from feeder.models import Adoption, News, Rules, Site
+from feeder.models import Adoption, Delivery, News, Rules, Site
 from feeder.records import record
 from feeder.selection import PLAIN_FEEDS
-from feeder.store import catalog, deliveries, open_store
+from feeder.store import Store, catalog, deliveries, open_store
 from feeder.targets import webhook
 from feeder.terminal import Terminal
 from tests import fakes
@@ -36,6 +38,8 @@ from tests.benchmarks.table import RUNS, Row, at_least, shown, within
 
 TARGETS = 10_000
 LANDINGS = 1_000
+MESSAGES = 1_000
+BACKLOG = 1_000_000
 _AT_ONCE = 100
 _SITE = Site(title="Bench", base_url="https://bench.example", language="en", id_authority="bench.example,2026")
 
@@ -134,6 +138,85 @@ def measure_sending(_: House) -> Iterator[Row]:
         yield Row(number="5", work=work, ours=told, theirs="no Apprise")
     against = f"bare loop {rates[1]:,.0f}/s"
     yield Row(number="6", work=work, ours=told, theirs=against, **at_least(0.6, rates[0] / rates[1]))
+
+
+def measure_backlog(_: House) -> Iterator[Row]:
+    """Row 11."""
+    few, many = [], []
+    with receiver() as port, Path(os.devnull).open("w") as nowhere, TemporaryDirectory() as folder:
+        logs.configure("json", nowhere)
+        stores = [(few, _backlog(Path(folder) / "few.db", 10)), (many, _backlog(Path(folder) / "many.db", BACKLOG))]
+        for run in range(RUNS):
+            for seconds, store in stores:
+                seconds.append(asyncio.run(_beside_backlog(store, port, run)))
+        for _, store in stores:
+            store.close()
+    rates = [MESSAGES / statistics.median(seconds) for seconds in (many, few)]
+    work = f"{MESSAGES:,} messages to one target beside a paced one with {BACKLOG:,} waiting"
+    against = f"with 10 waiting {rates[1]:,.0f}/s"
+    yield Row(number="11", work=work, ours=f"{rates[0]:,.0f}/s", theirs=against, **at_least(0.9, rates[0] / rates[1]))
+
+
+def _backlog(path: Path, waiting: int) -> Store:
+    """A store in which so many deliveries wait for a target called `paced`."""
+    store, now = open_store(f"sqlite:///{path}"), datetime.now(UTC)
+    with store.write() as connection:
+        for start in range(0, waiting, 10_000):
+            planned = [_waiting("paced", f"old{each}", now) for each in range(start, min(start + 10_000, waiting))]
+            deliveries.add(connection, planned)
+    return store
+
+
+def _waiting(target: str, article: str, now: datetime) -> Delivery:
+    return Delivery(id=outbox.delivery_id(article, target), subject=article, target=target, published=now, next_at=now)
+
+
+async def _beside_backlog(store: Store, port: int, run: int) -> float:
+    """Seconds that the dispatcher takes to bring MESSAGES new articles to one target, in a store where others wait."""
+    now, plain = datetime.now(UTC), seed("as-actors")
+    articles = [replace(plain, id=f"{run:08x}{number:024x}") for number in range(MESSAGES)]
+    readings = [
+        catalog.Reading(path=f"{each.id}.md", stamp=Stamp(1, 1, 1), record=record(each, PLAIN_FEEDS.of(each)))
+        for each in articles
+    ]
+    with store.write() as connection:
+        catalog.apply(
+            connection,
+            readings,
+            (),
+            now=now,
+            include_drafts=True,
+            keep_deleted=False,
+            announced=True,
+            feeds_of=PLAIN_FEEDS,
+            reread=lambda _: None,
+        )
+        deliveries.add(connection, [_waiting("free", each.id, now) for each in articles])
+    free, paced = _targets(port, 2).values()
+    paced = paced.model_copy(update={"rate": "1/h"})
+    with ThreadPoolExecutor(1) as threads:
+        async with _http() as http:
+            office = Office(
+                lanes={"free": Lane("free", free), "paced": Lane("paced", paced)},
+                store=store,
+                http=http,
+                threads=threads,
+                site=_SITE,
+                now=lambda: datetime.now(UTC),
+                spread=lambda: 0.0,
+            )
+            office.lanes["paced"].has_sent(now)
+            stop, ended = asyncio.Event(), itertools.count(1)
+
+            def passing(point: str) -> None:
+                if point == "after the message" and next(ended) == MESSAGES:
+                    stop.set()
+
+            office.passing = passing
+            start = time.perf_counter()
+            await office.run(stop)
+            seconds = time.perf_counter() - start
+    return seconds
 
 
 def measure_landing(house: House) -> Iterator[Row]:
