@@ -12,6 +12,7 @@ import typer
 from feeder import __version__, output
 from feeder.errors import FeederError, Problem, SettingsError, UsageError
 from feeder.models import State
+from feeder.text import visible
 
 if TYPE_CHECKING:
     from feeder.settings import Loaded
@@ -101,8 +102,8 @@ def main() -> None:
 def _fail(message: str) -> NoReturn:
     from feeder.redact import redact
 
-    for line in redact(message, _Places.hidden).splitlines():
-        typer.secho(f"error: {line}", fg="red", err=True)
+    for line in redact(message, _Places.hidden).split("\n"):
+        typer.secho(f"error: {visible(line)}", fg="red", err=True)
     raise SystemExit(2)
 
 
@@ -317,7 +318,7 @@ def target_test(name: Annotated[str, typer.Argument(help="A target's name.")]) -
     loaded = _logging(_loaded())
     outcome = asyncio.run(house.send_test(_target(loaded, name), output.stdout()))
     said = f"{name}: {outcome.kind}{f' ({outcome.reason})' if outcome.reason else ''}"
-    typer.secho(said, err=True, fg="green" if outcome.kind == "delivered" else "red")
+    typer.secho(visible(said), err=True, fg="green" if outcome.kind == "delivered" else "red")
     if outcome.kind != "delivered":
         raise typer.Exit(1)
 

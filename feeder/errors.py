@@ -18,6 +18,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from feeder.text import visible
+
 
 class Problem(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """One thing that is wrong, said so that the reader can find it and put it right.
@@ -32,7 +34,7 @@ class Problem(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
 
     def __str__(self) -> str:
         place = self.where if self.line is None else f"{self.where}:{self.line}"
-        return f"{place}: {self.reason}" if place else self.reason
+        return visible(f"{place}: {self.reason}" if place else self.reason)
 
 
 class FeederError(Exception):

@@ -10,6 +10,7 @@ from typing import Literal, TextIO
 import structlog
 
 from feeder.redact import redact
+from feeder.text import visible
 
 _QUIET = (
     "httpx",
@@ -53,6 +54,7 @@ def configure(
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
             structlog.processors.format_exc_info,
             without_secrets,
+            _visible,
             _when_first,
             renderer,
         ],
@@ -68,6 +70,20 @@ def _hidden(value: object, secrets: frozenset[str]) -> object:
     if isinstance(value, list | tuple):
         return [_hidden(each, secrets) for each in value]
     return value if isinstance(value, int | float | None) else redact(str(value), secrets)
+
+
+def _visible(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Texts as a terminal may show them: see `text.visible`. A traceback keeps its lines."""
+    return {
+        name: "\n".join(map(visible, value.split("\n"))) if name == "exception" else _shown(value)
+        for name, value in event.items()
+    }
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, str):
+        return visible(value)
+    return [_shown(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _when_first(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

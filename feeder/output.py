@@ -12,6 +12,7 @@ import typer
 
 from feeder.errors import Problem
 from feeder.models import State
+from feeder.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,12 +52,14 @@ def print_problems(problems: Iterable[Problem]) -> None:
 
 
 def print_json(found: Any) -> None:
-    """For scripts."""
-    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    """For scripts. What a terminal cannot show is escaped as JSON escapes it."""
+    written = json.dumps(found, ensure_ascii=False, indent=2)
+    typer.echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in written))
 
 
 def print_table(console: Console, columns: list[str], rows: list[list[str]]) -> None:
     """A table on a terminal; tab-separated values in a pipe."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     if not console.is_terminal:
         _print_lines("\t".join(row) for row in [columns, *rows])
         return

@@ -36,6 +36,7 @@ from feeder.store import feeds as feed_rows
 _FILES_AT_ONCE = 10_000  # how many files one transaction takes in
 _SEEN_UNTIL = "seen_until"
 _BUILT_WITH = "built_with"
+_READING = 2  # another number when what is read of the same file becomes another
 _ADOPT = "adopt_all"
 
 log = structlog.get_logger()
@@ -142,7 +143,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
 
     def _built_with(self) -> str:
         settings = (self.site, self.feeds, self.include_drafts, self.keep_deleted)
-        return hashlib.sha256(f"{__version__}\n{settings}".encode()).hexdigest()
+        return hashlib.sha256(f"{__version__}\n{_READING}\n{settings}".encode()).hexdigest()
 
     def _publisher(self) -> Publisher:
         return Publisher(

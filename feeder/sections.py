@@ -34,6 +34,15 @@ def _slug(value: str) -> str:
     return value
 
 
+def _plain_text(value: str) -> str:
+    if text.legal(value) != value:
+        raise ValueError("holds a control character; take it out")
+    return value
+
+
+PlainText = Annotated[str, AfterValidator(_plain_text)]
+"""Text that documents and pages show."""
+
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 LANGUAGE = f"^{text.LANGUAGE}$"
 
@@ -47,8 +56,8 @@ class _Section(BaseModel):
 class FeedOptions(_Section):
     """A feed of its own, ``[feeds.NAME]``: which articles stand in it, and what it says of itself."""
 
-    title: str = Field(min_length=1, description="What readers list it as.")
-    description: str = Field("", description="A line about it.")
+    title: PlainText = Field(min_length=1, description="What readers list it as.")
+    description: PlainText = Field("", description="A line about it.")
     image: WebAddress = Field("", description="Its picture's address.")
     language: str = Field("", pattern=f"{LANGUAGE}|^$", description="Its language; the site's without.")
     limit: int | None = Field(None, ge=1, le=1_000, description="Entries in it; the site's `limit` without.")
@@ -84,8 +93,8 @@ class TopicOptions(_Section):
     """What one topic is called, ``[topics."LABEL"]``, over what its label says."""
 
     slug: Annotated[str, AfterValidator(_slug)] = Field("", description="Its feeds' name in addresses.")
-    title: str = Field("", description="What readers list it as; its label without.")
-    description: str = Field("", description="A line about it.")
+    title: PlainText = Field("", description="What readers list it as; its label without.")
+    description: PlainText = Field("", description="A line about it.")
     image: WebAddress = Field("", description="Its picture's address.")
     language: str = Field("", pattern=f"{LANGUAGE}|^$", description="Its language; the site's without.")
     aliases: Labels = Field((), description="Other labels of the same topic, and slugs that it once had.")

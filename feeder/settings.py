@@ -27,7 +27,7 @@ from pydantic_settings import (
 from feeder.errors import Problem, SettingsError
 from feeder.models import Site
 from feeder.places import PREFIX, Places
-from feeder.sections import LANGUAGE, Sections, WebAddress, said
+from feeder.sections import LANGUAGE, PlainText, Sections, WebAddress, said
 from feeder.selection import Feeds
 from feeder.targets.base import Target
 from feeder.urls import http_url
@@ -101,15 +101,15 @@ class Settings(_Layered):
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(
         "sqlite:///var/feeder.db", description="Where feeder remembers what it has published and sent."
     )
-    title: str = Field("Feeder", min_length=1, description="The publisher's name, in every feed's title.")
+    title: PlainText = Field("Feeder", min_length=1, description="The publisher's name, in every feed's title.")
     base_url: Annotated[str, AfterValidator(_base_url)] = Field(
         "http://127.0.0.1:8000", description="The address that readers reach the feeds at."
     )
     language: str = Field("en", pattern=LANGUAGE, description="The language of titles and articles.")
-    description: str = Field(
+    description: PlainText = Field(
         "", description="A line about the publisher, in the feed of all articles and on the pages."
     )
-    rights: str = Field("", description="Who may do what with the text, in every feed.")
+    rights: PlainText = Field("", description="Who may do what with the text, in every feed.")
     icon: WebAddress = Field("", description="The address of a small square picture, for readers to show.")
     logo: WebAddress = Field("", description="The address of a larger picture, twice as wide as high.")
     id_authority: Annotated[str, AfterValidator(_authority)] = Field(

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 # What XML 1.0 cannot hold (control characters, surrogates, noncharacters) and what no reader should meet
 # inside a headline (C1 controls, byte order marks).
 _ILLEGAL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]|\p{Noncharacter_Code_Point}"
+# What turns the direction of the text around it: overrides, embeddings and isolates (UAX 9). A headline stands beside
+# other text. The marks U+200E and U+200F, which right-to-left languages need, turn nothing but themselves.
+_TURNING = r"[\u202a-\u202e\u2066-\u2069]"
+_JOINERS = "\u200c\u200d\u200e\u200f"  # invisible, and part of emoji and of many scripts
 _SPACE = r"\s+"
 _WORD = r"[\p{L}\p{N}\p{M}]+"
 _GRAPHEME = r"\X"
@@ -36,10 +40,24 @@ def legal(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """`text` as one clean line: entities decoded once, control characters removed, white space collapsed."""
+    """`text` as one clean line: entities decoded once, control characters removed, white space collapsed.
+
+    Nothing in it turns the direction of what stands beside it.
+    """
     if text.isprintable() and "&" not in text and "  " not in text and text[:1] != " " != text[-1:]:
         return text  # as most are: nothing to be done
-    return str(_compiled(_SPACE).sub(" ", legal(html.unescape(text)))).strip()
+    plain = str(_compiled(_TURNING).sub("", legal(html.unescape(text))))
+    return str(_compiled(_SPACE).sub(" ", plain)).strip()
+
+
+def visible(text: str) -> str:
+    """`text` as a terminal or a log may show it: what cannot be seen, or would move the cursor, as Python escapes it.
+
+    So a file's name can forge no line of a log and send no escape sequence to whoever reads it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in _JOINERS else repr(char)[1:-1] for char in text)
 
 
 def searchable(text: str) -> str:

@@ -406,3 +406,30 @@ def test_commands_that_only_ask_import_little(house):
         "uvicorn",
         "watchfiles",
     }
+
+
+NASTY = "x\x1b[2J\nerror: forged \u202e\x9b31m.md"
+
+
+def test_nothing_that_a_file_is_called_or_holds_reaches_the_terminal_but_as_text(house):
+    keys = 'title: "a\\x1b[31m \\u202etitle"\npublishedDateTime: 2026-01-31T12:00:00Z\nwebUrl: https://news.example.org/n\n'
+    (house.seeds / NASTY).write_text(
+        f'---\n{keys}"bad\\x1b]0;key\\x07\\nforged": 1\ntopics: ["\\u202eAI\\u2066"]\n---\n'
+    )
+    (house.seeds / f"2{NASTY}").write_text("---\ntitle: half")
+
+    for command in ("check", "check --json", "once", "status", "status --json", "deliveries", "deliveries --json"):
+        done = house.feeder(*command.split())
+        said = done.stdout + done.stderr
+        assert "Traceback" not in said
+        assert all(line.replace("\t", "").isprintable() for line in said.split("\n")), command
+        assert not [line for line in said.split("\n") if line.startswith("error: forged")], command
+
+
+def test_titles_are_published_without_what_turns_their_surroundings(house):
+    keys = 'title: "a\\u202eb"\npublishedDateTime: 2026-01-31T12:00:00Z\nwebUrl: https://news.example.org/n\n'
+    (house.seeds / "turned.md").write_text(f"---\n{keys}---\n")
+    house.feeder("once")
+
+    assert not [path for path, body in house.public().items() if "\u202e" in body.decode("utf-8", "replace")]
+    assert "<title>ab</title>" in house.public()["feeds/all.rss"].decode()

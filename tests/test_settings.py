@@ -837,3 +837,20 @@ def test_the_way_out_may_be_set_in_the_environment(desk):
 
     target = load().targets["site"]
     assert (target.allow, target.rate) == (("10.0.0.0/8", "192.168.0.0/16"), "3/min")
+
+
+@pytest.mark.parametrize(
+    ("written", "where"),
+    [
+        ('title = "a\\u0001b"', "title"),
+        ('rights = "a\\u001bb"', "rights"),
+        ('[feeds.top]\ntitle = "a\\u0000b"', "feeds.top.title"),
+        ('[topics.AI]\ndescription = "a\\ufffeb"', "topics.AI.description"),
+    ],
+)
+def test_no_setting_holds_what_no_document_can(tmp_path, written, where):
+    config = tmp_path / "feeder.toml"
+    config.write_text(written)
+
+    with pytest.raises(SettingsError, match=rf"{where}: .*holds a control character"):
+        load(config)

@@ -185,3 +185,35 @@ def test_text_that_fits_stays_as_it_is(written):
 @given(texts | st.text(st.characters(exclude_categories=()), max_size=6))
 def test_a_line_that_is_left_as_it_is_is_what_the_long_way_gives(written):
     assert regex.sub(r"\s+", " ", text.legal(html.unescape(written))).strip() == text.line(written)
+
+
+# --- what a terminal may show ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("a plain ünïcode 漢字 👩‍👧 line", "a plain ünïcode 漢字 👩‍👧 line"),
+        ("a\nb\r\tc", r"a\nb\r\tc"),
+        ("\x1b[31mred\x1b]0;title\x07", r"\x1b[31mred\x1b]0;title\x07"),
+        ("c1 \x9b31m", r"c1 \x9b31m"),
+        ("turned \u202egnp.exe", r"turned \u202egnp.exe"),
+        ("two\u2028lines", r"two\u2028lines"),
+    ],
+)
+def test_what_would_move_the_cursor_is_shown_as_it_is_written(written, shown):
+    assert shown == text.visible(written)
+
+
+@given(st.text())
+def test_what_is_visible_is_one_line_that_stays_where_it_is(written):
+    assert all(char.isprintable() or char in "\u200c\u200d\u200e\u200f" for char in text.visible(written))
+
+
+@pytest.mark.parametrize("turn", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+def test_a_line_turns_nothing_that_stands_beside_it(turn):
+    assert text.line(f"a{turn}b") == text.line(f"a&#{ord(turn)};b") == "ab"
+
+
+def test_a_line_keeps_the_marks_that_right_to_left_languages_need():
+    assert text.line("שלום\u200f, עולם") == "שלום\u200f, עולם"
