@@ -63,6 +63,7 @@ def pipeline(
         include_drafts=settings.include_unpublished,
         keep_deleted=settings.keep_deleted,
         max_bytes=settings.max_article_bytes,
+        fast_yaml=settings.fast_yaml,
         stopped=stopped,
     )
 

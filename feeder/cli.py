@@ -184,9 +184,9 @@ def check(
         problems += error.problems
     else:
         problems += [*house.folder_problems(loaded), *settings.exposed(_Places.config, _Places.secrets)]
-    source, max_bytes = settings.articles_of(_Places.config, _Places.secrets)
+    source, max_bytes, fast = settings.articles_of(_Places.config, _Places.secrets)
     with output.progress("Reading articles") as progress:
-        found = inspection.inspect_articles(source, max_bytes, desk.utc_now(), progress, feeds)
+        found = inspection.inspect_articles(source, max_bytes, desk.utc_now(), progress, feeds, fast=fast)
     problems += [*found.problems, *inspection.inspect_targets(targets, feeds, found.topics)]
     problems = list(dict.fromkeys(problems))
     errors = [problem for problem in problems if strict or not problem.warning]
@@ -217,8 +217,9 @@ def preview(
     from feeder import inspection
 
     loaded = _loaded()
-    found = inspection.article_at(article, loaded.settings.max_article_bytes, loaded.feeds)
-    output.print_json(inspection.payload(_target(loaded, target), target, found, loaded.settings.language))
+    settings = loaded.settings
+    found = inspection.article_at(article, settings.max_article_bytes, loaded.feeds, fast=settings.fast_yaml)
+    output.print_json(inspection.payload(_target(loaded, target), target, found, settings.language))
 
 
 @app.command()

@@ -35,7 +35,9 @@ class Inspected(Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...]
 
 
-def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Progress, feeds: Feeds) -> Inspected:
+def inspect_articles(
+    source: Path, max_bytes: int, now: datetime, progress: Progress, feeds: Feeds, *, fast: bool = True
+) -> Inspected:
     """Read every article and say all that is wrong or odd, each with file and line."""
     if not source.is_dir():
         missing = Problem(
@@ -51,7 +53,7 @@ def inspect_articles(source: Path, max_bytes: int, now: datetime, progress: Prog
         for done, path in enumerate(changes.changed):
             progress(done, len(changes.changed))
             try:
-                parsed = parse.parse(files.read(path), str(source / path), feeds.topic)
+                parsed = parse.parse(files.read(path), str(source / path), feeds.topic, fast=fast)
             except ArticleError as error:
                 problems.append(_within(source, error.problem))
                 continue
@@ -116,11 +118,11 @@ def inspect_targets(targets: Mapping[str, Target], feeds: Feeds, topics: Mapping
 # --- what would be sent -----------------------------------------------------------------------------------------------
 
 
-def article_at(path: Path, max_bytes: int, feeds: Feeds) -> Article:
+def article_at(path: Path, max_bytes: int, feeds: Feeds, *, fast: bool = True) -> Article:
     """The article in a file. ArticleError or UsageError says why there is none."""
     try:
         with Files(path.parent, max_bytes) as files:
-            return parse.parse(files.read(path.name), str(path), feeds.topic).article
+            return parse.parse(files.read(path.name), str(path), feeds.topic, fast=fast).article
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such file") from error
 

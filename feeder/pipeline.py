@@ -68,6 +68,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     include_drafts: bool = False
     keep_deleted: bool = False
     max_bytes: int = 1_000_000
+    fast_yaml: bool = True  # whether yaml-rs reads plain front matter
     many: int = 2_000  # files that it pays to read with all processors
     gather: timedelta = websub.GATHER  # how long hubs are not told, for what else may change
     passing: Callable[[str], None] = lambda _: None  # told of each point that a crash may fall on
@@ -75,7 +76,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
 
     def run(self, paths: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> Report:
         """One pass over the whole folder, or over the files and folders at `paths` alone."""
-        with crew.Crew(self.source, self.max_bytes, self.feeds) as readers:
+        with crew.Crew(self.source, self.max_bytes, self.feeds, fast=self.fast_yaml) as readers:
             changes = self._scan(paths, readers)
             readings = self._read(changes, readers, progress)
             problems, planned = self._catalog(readings, changes.gone)
@@ -187,11 +188,11 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             yield from readers.read(paths)
         else:
             with Files(self.source, self.max_bytes) as files:
-                yield from (crew.read(files, path, self.feeds) for path in paths)
+                yield from (crew.read(files, path, self.feeds, fast=self.fast_yaml) for path in paths)
 
     def _reread(self, path: str) -> Record | None:
         with Files(self.source, self.max_bytes) as files:
-            found = crew.read(files, path, self.feeds)
+            found = crew.read(files, path, self.feeds, fast=self.fast_yaml)
         return found if isinstance(found, Record) else None
 
     # --- catalog, plan --------------------------------------------------------------------------------------------

@@ -130,11 +130,20 @@ class Settings(_Layered):
     max_article_bytes: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="The size of the largest article's file."
     )
+    yaml_parser: Literal["auto", "pyyaml"] = Field(
+        "auto", description="auto: yaml-rs reads front matter that is plain, PyYAML the rest; pyyaml: PyYAML reads all."
+    )
     host: str = Field("127.0.0.1", min_length=1, description="The address that the web server listens on.")
     port: int = Field(8000, ge=0, le=65_535, description="Its port.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: console on a terminal, json elsewhere."
     )
+
+    @property
+    def fast_yaml(self) -> bool:
+        """Whether yaml-rs reads front matter that is plain."""
+        return self.yaml_parser == "auto"
+
     targets: dict[str, dict[str, Any]] = Field({}, description="The places headlines go, by name; see Targets.")
 
     feeds: dict[str, dict[str, Any]] = Field({}, description="Feeds of their own, by name; see Feeds.")
@@ -160,6 +169,7 @@ class _Articles(_Layered):
 
     source: Path = Settings.model_fields["source"].default
     max_article_bytes: int = Settings.model_fields["max_article_bytes"].default
+    yaml_parser: str = Settings.model_fields["yaml_parser"].default
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -236,14 +246,17 @@ def exposed(config: Path | None = None, secrets: Path | None = None) -> list[Pro
     return [] if places.unreadable() else places.exposed()
 
 
-def articles_of(config: Path | None = None, secrets: Path | None = None) -> tuple[Path, int]:
-    """The folder of articles and the size of the largest, as far as they can be told when other settings are wrong."""
+def articles_of(config: Path | None = None, secrets: Path | None = None) -> tuple[Path, int, bool]:
+    """The folder of articles, the size of the largest, and whether yaml-rs may read them.
+
+    As far as they can be told when other settings are wrong.
+    """
     places = Places.found(config, secrets)
     try:
         found = _read(_Articles, places) if not places.unreadable() else _Articles.model_construct()
     except ValidationError:
         found = _Articles.model_construct()
-    return found.source, found.max_article_bytes
+    return found.source, found.max_article_bytes, found.yaml_parser == "auto"
 
 
 def _read(cls: type[S], places: Places) -> S:

@@ -433,3 +433,15 @@ def test_titles_are_published_without_what_turns_their_surroundings(house):
 
     assert not [path for path, body in house.public().items() if "\u202e" in body.decode("utf-8", "replace")]
     assert "<title>ab</title>" in house.public()["feeds/all.rss"].decode()
+
+
+def test_one_setting_keeps_the_native_parser_out_of_every_command(house):
+    house.env["FEEDER_YAML_PARSER"] = "pyyaml"
+    house.env["PYTHONPROFILEIMPORTTIME"] = "1"  # names every module that is imported
+    (article,) = house.seeds.glob("*as-actors*")
+
+    for command in (("once",), ("check",), ("preview", str(article), "--target", "console")):
+        done = house.feeder(*command)
+        assert done.returncode == 0
+        assert "frontmatter" in done.stderr
+        assert "yaml_rs" not in done.stderr

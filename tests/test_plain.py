@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from feeder.articles import frontmatter, plain
 from tests.benchmarks import corpus
+from tests.worker import environment
 
 SEEDS = sorted(Path("seeds").glob("*.md"))
 
@@ -163,3 +166,42 @@ def test_a_text_is_split_where_the_pattern_says(pieces):
             frontmatter.split(source)
     else:
         assert (parts[1], parts[2]) == frontmatter.split(source)
+
+
+def test_a_panic_of_native_code_leaves_the_file_to_pyyaml(monkeypatch):
+    class PanicException(BaseException):
+        __module__ = "pyo3_runtime"
+
+    def panic(_: str) -> None:
+        raise PanicException
+
+    monkeypatch.setattr(plain.yaml_rs, "loads", panic)
+
+    assert frontmatter.load(b"---\ntitle: a\n---\n", "a.md").metadata == {"title": "a"}
+
+
+def test_an_interruption_is_no_panic(monkeypatch):
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plain.yaml_rs, "loads", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        plain.load("title: a\n")
+
+
+def test_pyyaml_alone_reads_the_same_and_no_native_parser_is_loaded():
+    script = (
+        "import sys; from pathlib import Path; from feeder.articles.parse import parse\n"
+        "files = sorted(Path(sys.argv[1]).glob('*.md'))\n"
+        "alone = [parse(path.read_bytes(), path.name, fast=False) for path in files]\n"
+        "assert 'yaml_rs' not in sys.modules\n"
+        "assert alone == [parse(path.read_bytes(), path.name) for path in files]\n"
+        "assert 'yaml_rs' in sys.modules\n"
+        "print(len(alone))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "seeds"], capture_output=True, text=True, check=True, env=environment()
+    )
+
+    assert done.stdout == "5\n"

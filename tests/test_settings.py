@@ -33,6 +33,7 @@ DEFAULTS = {
     "limit": 50,
     "include_unpublished": False,
     "max_article_bytes": 1_000_000,
+    "yaml_parser": "auto",
     "host": "127.0.0.1",
     "port": 8000,
     "log_format": "auto",
@@ -557,14 +558,14 @@ def test_the_message_of_an_error_is_all_its_problems(desk):
 def test_where_the_articles_are_can_be_told_when_other_settings_are_wrong(desk):
     desk.config('source = "articles"\nmax_article_bytes = 2000\nlimit = 0\ntitel = "x"\n')
 
-    assert (Path("articles"), 2000) == articles_of()
+    assert (Path("articles"), 2000, True) == articles_of()
 
 
 @pytest.mark.parametrize("content", ["source = 5\n", "not TOML"])
 def test_where_the_articles_are_is_the_default_when_the_settings_do_not_say(desk, content):
     desk.config(content)
 
-    assert (Path("seeds"), 1_000_000) == articles_of()
+    assert (Path("seeds"), 1_000_000, True) == articles_of()
 
 
 # --- Secrets ----------------------------------------------------------------------------------------------------------------

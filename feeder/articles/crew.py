@@ -31,10 +31,10 @@ _packed = msgpack.Encoder().encode  # what one process hands another: in a third
 _unpacked = msgpack.Decoder(list[Read]).decode
 
 
-def read(files: Files, path: str, feeds: Feeds) -> Read:
+def read(files: Files, path: str, feeds: Feeds, *, fast: bool = True) -> Read:
     """The article in a file as the store keeps it, or why it is none."""
     try:
-        article = parse.parse(files.read(path), path, feeds.topic).article
+        article = parse.parse(files.read(path), path, feeds.topic, fast=fast).article
         return record(article, feeds.of(article))
     except ArticleError as error:
         return error.problem
@@ -45,8 +45,8 @@ def read(files: Files, path: str, feeds: Feeds) -> Read:
 class Crew:
     """As many processes as there are processors, to read many files. A context manager; nothing starts before it is called."""
 
-    def __init__(self, source: Path, max_bytes: int, feeds: Feeds) -> None:
-        self._work = partial(_read, source, max_bytes, feeds)
+    def __init__(self, source: Path, max_bytes: int, feeds: Feeds, *, fast: bool = True) -> None:
+        self._work = partial(_read, source, max_bytes, feeds, fast)
         self._number = os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
 
@@ -83,6 +83,6 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which ends its helpers
 
 
-def _read(source: Path, max_bytes: int, feeds: Feeds, paths: Sequence[str]) -> bytes:
+def _read(source: Path, max_bytes: int, feeds: Feeds, fast: bool, paths: Sequence[str]) -> bytes:
     with Files(source, max_bytes) as files:
-        return _packed([read(files, path, feeds) for path in paths])
+        return _packed([read(files, path, feeds, fast=fast) for path in paths])

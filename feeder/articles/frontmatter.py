@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import frontmatter
@@ -15,7 +16,6 @@ from frontmatter.default_handlers import YAMLHandler
 from msgspec import Struct
 
 from feeder import text
-from feeder.articles import plain
 from feeder.errors import ArticleError, Problem
 
 MAX_DEPTH = 100  # of values within values
@@ -45,8 +45,11 @@ class Source(Struct, frozen=True, kw_only=True):
         return [_first_line(self.text) if not path else _yaml_line(self.text) + _mark(root, path) for path in paths]
 
 
-def load(data: bytes, where: str) -> Source:
-    """The front matter and body in the bytes of a file. `where` names it in messages. ArticleError says why there is none."""
+def load(data: bytes, where: str, *, fast: bool = True) -> Source:
+    """The front matter and body in the bytes of a file. `where` names it in messages. ArticleError says why there is none.
+
+    `fast` says whether yaml-rs reads what is plain; otherwise PyYAML reads everything, and yaml-rs is not even loaded.
+    """
     source = _decode(data, where)
     complain = _Complaints(where, source)
     if not source.strip():
@@ -54,7 +57,7 @@ def load(data: bytes, where: str) -> Source:
     if not _BOUNDARY.match(source.lstrip()):
         raise complain("no front matter; begin the file with a line of three dashes, then title: …")
     try:
-        metadata, body = frontmatter.parse(source, handler=_HANDLER)
+        metadata, body = frontmatter.parse(source, handler=_handler(fast))
     except _Endless as error:
         raise complain("the front matter has no end; close it with a line of three dashes (half written?)") from error
     except yaml.YAMLError as error:
@@ -182,11 +185,15 @@ class _Handler(YAMLHandler):
 
     FM_BOUNDARY = _BOUNDARY
 
+    def __init__(self, load_plain: Callable[[str], dict[str, Any] | None]) -> None:
+        super().__init__()
+        self._load_plain = load_plain
+
     def split(self, text: str) -> tuple[str, str]:
         return split(text)
 
     def load(self, fm: str, **_: object) -> Any:
-        if (found := plain.load(fm)) is not None:
+        if (found := self._load_plain(fm)) is not None:
             return found
         if _MAY_BE_DEEP.search(fm) or fm.count("[") + fm.count("{") > MAX_DEPTH:
             _refuse_depth(fm)
@@ -202,7 +209,13 @@ class _Handler(YAMLHandler):
             loader.dispose()
 
 
-_HANDLER = _Handler()
+@cache
+def _handler(fast: bool) -> _Handler:
+    if not fast:
+        return _Handler(lambda _: None)
+    from feeder.articles import plain  # noqa: PLC0415 - native code, which is not loaded where a setting keeps it out
+
+    return _Handler(plain.load)
 
 
 def _refuse_depth(fm: str) -> None:

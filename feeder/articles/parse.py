@@ -32,12 +32,13 @@ def plain_topic(label: str) -> Topic:
     return Topic(label=label, slug=slugs.slug(label))
 
 
-def parse(data: bytes, where: str, topic: _TopicOf = plain_topic) -> Parsed:
+def parse(data: bytes, where: str, topic: _TopicOf = plain_topic, *, fast: bool = True) -> Parsed:
     """The article in the bytes of a file. ArticleError says why it is none.
 
-    `where` names the file in messages; `topic` says which topic a label stands for.
+    `where` names the file in messages; `topic` says which topic a label stands for; `fast` whether yaml-rs may read
+    its front matter.
     """
-    source = frontmatter.load(data, where)
+    source = frontmatter.load(data, where, fast=fast)
     try:
         if not mend.is_endless(source.body):
             return Parsed(article=_article(schema.as_written(source.metadata), source.body, topic))

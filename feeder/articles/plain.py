@@ -47,4 +47,8 @@ def load(front: str) -> dict[str, Any] | None:
         found = yaml_rs.loads(front)
     except yaml_rs.YAMLDecodeError:  # PyYAML says why, or reads it: a key that stands there twice
         return None
+    except BaseException as error:
+        if type(error).__module__ == "pyo3_runtime":  # Rust panicked, which is a BaseException: PyYAML reads it
+            return None
+        raise
     return found if isinstance(found, dict) else None
