@@ -1,24 +1,38 @@
-"""Fuzzing by atheris: bytes → article, and a service's answer → outcome. Nothing but the errors that are meant may come out.
+"""Fuzzing by atheris: bytes → every document, by the parts and by whole passes, and a service's answer → outcome.
 
-python -m tests.chaos.fuzz articles|answers [libFuzzer's options]
+Nothing but the errors that are meant may come out.
+
+python -m tests.chaos.fuzz articles|passes|answers [libFuzzer's options]
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import sys
+import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["feeder"]):
+    from feeder import records
     from feeder.articles.parse import parse
     from feeder.errors import ArticleError
-    from feeder.feeds import documents, jsonfeed
-    from feeder.models import Channel, Entry, Feed, Outcome, Site
+    from feeder.feeds import opml, pages
+    from feeder.models import Article, Channel, Document, Entry, Feed, Outcome, Site
+    from feeder.pipeline import Pipeline
+    from feeder.rendering import render
+    from feeder.selection import PLAIN_FEEDS
+    from feeder.store import catalog, open_store
+    from feeder.store import documents as document_rows
     from feeder.targets import target_class
 
 import httpx
+from lxml import etree
 
 from tests.articles import KEY, headline
 
@@ -38,15 +52,83 @@ TARGETS = [
 HEADERS = ["retry-after", "x-ratelimit-reset", "x-ratelimit-reset-after", "ratelimit-reset", "content-type", "location"]
 
 
+EVERYTHING = Channel(name="all")
+_PASSES = itertools.count(1)
+
+
 def articles(data: bytes) -> None:
-    """An article, or the reason why there is none; and documents of it."""
+    """An article, or the reason why there is none; every document of it, and what each target is told."""
     try:
         article = parse(data, "fuzzed.md").article
     except ArticleError:
         return
-    feed = Feed(channel=Channel(name="all"), entries=(Entry(article=article, updated=article.published),))
-    list(documents.documents(feed, SITE))
-    jsonfeed.document(feed, SITE)
+    kept = records.from_text(records.record(article, PLAIN_FEEDS.of(article)).text)
+    if kept != article:
+        raise AssertionError("the store gives back another article than it was given")
+    records.seen(article)
+    for document in _documents(article):
+        _check(document)
+    for target in TARGETS:
+        next(target.deliver(headline(article=article, related=article.related[:3]), KEY))
+
+
+def _documents(article: Article) -> list[Document]:
+    entries = (Entry(article=article, updated=article.published),)
+    everything = Feed(channel=EVERYTHING, entries=entries)
+    named = [Channel(name=name, title=title) for name, title in PLAIN_FEEDS.of(article).items() if title]
+    feeds = [Feed(channel=channel, entries=entries) for channel in named]
+    found = [document for feed in (everything, *feeds) for document in render(feed, EVERYTHING, SITE)]
+    found += [
+        pages.index(everything, feeds, SITE),
+        opml.document([EVERYTHING, *named], SITE),
+        *pages.lists(named, SITE),
+    ]
+    pages.search(article.title, [article], SITE)
+    return found
+
+
+def _check(document: Document) -> None:
+    """Have a parser that nobody here wrote read it."""
+    if document.path.endswith((".rss", ".atom", ".opml")):
+        etree.fromstring(document.body)
+    elif document.path.endswith(".json"):
+        json.loads(document.body)
+    else:
+        document.body.decode()
+
+
+@cache
+def _house() -> Pipeline:
+    folder = Path(tempfile.mkdtemp(prefix="feeder-fuzz-"))
+    clock = [NOW]
+
+    def now() -> datetime:
+        clock[0] += timedelta(minutes=1)
+        return clock[0]
+
+    house = Pipeline(
+        store=open_store("sqlite://"), site=SITE, source=folder, public=None, targets=[], now=now, include_drafts=True
+    )
+    house.prepare()
+    return house
+
+
+def passes(data: bytes) -> None:
+    """A whole pass over a file of these bytes, through the store to all documents that changed."""
+    if next(_PASSES) % 500 == 0:
+        _house.cache_clear()  # every article and topic that ever was is remembered
+    house = _house()
+    (house.source / "fuzzed.md").write_bytes(data)
+    report = house.run()
+    while house.catch_up():
+        continue
+    with house.store.read() as connection:
+        for path in report.documents:
+            if (found := document_rows.get(connection, path)) is not None:
+                _check(Document(path=path, content_type=found.content_type, body=found.body))
+        unpublished = [problem for problem in catalog.problems(connection) if "cannot be published" in problem.reason]
+    if any("characters of HTML" not in problem.reason for problem in unpublished):
+        raise AssertionError(f"an article that nothing is wrong with is left out: {unpublished}")
 
 
 def answers(data: bytes) -> None:
@@ -82,7 +164,7 @@ def _answer(given: atheris.FuzzedDataProvider, request: httpx.Request) -> httpx.
 
 def main() -> None:
     """Fuzz what the first argument names."""
-    chosen: Callable[[bytes], None] = {"articles": articles, "answers": answers}[sys.argv.pop(1)]
+    chosen: Callable[[bytes], None] = {"articles": articles, "passes": passes, "answers": answers}[sys.argv.pop(1)]
     atheris.Setup(sys.argv, chosen)
     atheris.Fuzz()
 
