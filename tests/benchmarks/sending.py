@@ -8,13 +8,15 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
+import sqlalchemy as sa
 from msgspec.structs import replace
 
 from feeder import logs, outbox, selection
@@ -23,7 +25,7 @@ from feeder.delivery import Office
 from feeder.desk import calm_collector
 from feeder.exchange import Clients, TerminalTransport
 from feeder.lanes import Lane
-from feeder.models import Adoption, Delivery, News, Rules, Site
+from feeder.models import Adoption, Article, Delivery, News, Rules, Site
 from feeder.records import record
 from feeder.selection import PLAIN_FEEDS
 from feeder.store import Store, catalog, deliveries, open_store
@@ -58,28 +60,30 @@ def _http() -> Clients:
     return Clients(TerminalTransport(Terminal(file=io.StringIO())))
 
 
-async def _office(targets: Mapping[str, webhook.Webhook], folder: Path) -> float:
-    """Seconds that the office takes to tell all targets one headline, from a store on the disk."""
-    store, now, article = open_store(f"sqlite:///{folder}/feeder.db"), datetime.now(UTC), seed("as-actors")
-    reading = catalog.Reading(path="a.md", stamp=Stamp(1, 1, 1), record=record(article, PLAIN_FEEDS.of(article)))
-    news = [News(article=article.id, published=article.published, feeds=frozenset({"all"}))]
-    adopted = {name: Adoption(name=name, adopted_at=now) for name in targets}
-    with store.write() as connection:
-        catalog.apply(
-            connection,
-            [reading],
-            (),
-            now=now,
-            include_drafts=True,
-            keep_deleted=False,
-            announced=False,
-            feeds_of=PLAIN_FEEDS,
-            reread=lambda _: None,
-        )
-        deliveries.add(connection, outbox.plan(news, [Rules(target=name) for name in targets], adopted, now))
+def _take_in(connection: sa.Connection, articles: Iterable[Article], now: datetime, *, announced: bool) -> None:
+    """Write articles into the catalog, as a pass does."""
+    readings = [
+        catalog.Reading(path=f"{each.id}.md", stamp=Stamp(1, 1, 1), record=record(each, PLAIN_FEEDS.of(each)))
+        for each in articles
+    ]
+    catalog.apply(
+        connection,
+        readings,
+        (),
+        now=now,
+        include_drafts=True,
+        keep_deleted=False,
+        announced=announced,
+        feeds_of=PLAIN_FEEDS,
+        reread=lambda _: None,
+    )
+
+
+@asynccontextmanager
+async def _dispatcher(store: Store, targets: Mapping[str, webhook.Webhook]) -> AsyncIterator[Office]:
     with ThreadPoolExecutor(1) as threads:
         async with _http() as http:
-            office = Office(
+            yield Office(
                 lanes={name: Lane(name, target) for name, target in targets.items()},
                 store=store,
                 http=http,
@@ -88,10 +92,21 @@ async def _office(targets: Mapping[str, webhook.Webhook], folder: Path) -> float
                 now=lambda: datetime.now(UTC),
                 spread=lambda: 0.0,
             )
-            calm_collector()
-            start = time.perf_counter()
-            tallies = await office.drain(asyncio.Event())
-            seconds = time.perf_counter() - start
+
+
+async def _office(targets: Mapping[str, webhook.Webhook], folder: Path) -> float:
+    """Seconds that the office takes to tell all targets one headline, from a store on the disk."""
+    store, now, article = open_store(f"sqlite:///{folder}/feeder.db"), datetime.now(UTC), seed("as-actors")
+    news = [News(article=article.id, published=article.published, feeds=frozenset({"all"}))]
+    adopted = {name: Adoption(name=name, adopted_at=now) for name in targets}
+    with store.write() as connection:
+        _take_in(connection, [article], now, announced=False)
+        deliveries.add(connection, outbox.plan(news, [Rules(target=name) for name in targets], adopted, now))
+    async with _dispatcher(store, targets) as office:
+        calm_collector()
+        start = time.perf_counter()
+        tallies = await office.drain(asyncio.Event())
+        seconds = time.perf_counter() - start
     store.close()
     if (told := sum(tally.delivered for tally in tallies.values())) != len(targets):
         raise SystemExit(f"only {told:,} of {len(targets):,} targets were told")
@@ -175,47 +190,22 @@ async def _beside_backlog(store: Store, port: int, run: int) -> float:
     """Seconds that the dispatcher takes to bring MESSAGES new articles to one target, in a store where others wait."""
     now, plain = datetime.now(UTC), seed("as-actors")
     articles = [replace(plain, id=f"{run:08x}{number:024x}") for number in range(MESSAGES)]
-    readings = [
-        catalog.Reading(path=f"{each.id}.md", stamp=Stamp(1, 1, 1), record=record(each, PLAIN_FEEDS.of(each)))
-        for each in articles
-    ]
     with store.write() as connection:
-        catalog.apply(
-            connection,
-            readings,
-            (),
-            now=now,
-            include_drafts=True,
-            keep_deleted=False,
-            announced=True,
-            feeds_of=PLAIN_FEEDS,
-            reread=lambda _: None,
-        )
+        _take_in(connection, articles, now, announced=True)
         deliveries.add(connection, [_waiting("free", each.id, now) for each in articles])
     free, paced = _targets(port, 2).values()
-    paced = paced.model_copy(update={"rate": "1/h"})
-    with ThreadPoolExecutor(1) as threads:
-        async with _http() as http:
-            office = Office(
-                lanes={"free": Lane("free", free), "paced": Lane("paced", paced)},
-                store=store,
-                http=http,
-                threads=threads,
-                site=_SITE,
-                now=lambda: datetime.now(UTC),
-                spread=lambda: 0.0,
-            )
-            office.lanes["paced"].has_sent(now)
-            stop, ended = asyncio.Event(), itertools.count(1)
+    async with _dispatcher(store, {"free": free, "paced": paced.model_copy(update={"rate": "1/h"})}) as office:
+        office.lanes["paced"].has_sent(now)
+        stop, ended = asyncio.Event(), itertools.count(1)
 
-            def passing(point: str) -> None:
-                if point == "after the message" and next(ended) == MESSAGES:
-                    stop.set()
+        def passing(point: str) -> None:
+            if point == "after the message" and next(ended) == MESSAGES:
+                stop.set()
 
-            office.passing = passing
-            start = time.perf_counter()
-            await office.run(stop)
-            seconds = time.perf_counter() - start
+        office.passing = passing
+        start = time.perf_counter()
+        await office.run(stop)
+        seconds = time.perf_counter() - start
     return seconds
 
 
