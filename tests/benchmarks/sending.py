@@ -205,8 +205,7 @@ async def _beside_backlog(store: Store, port: int, run: int) -> float:
         office.passing = passing
         start = time.perf_counter()
         await office.run(stop)
-        seconds = time.perf_counter() - start
-    return seconds
+        return time.perf_counter() - start
 
 
 def measure_landing(house: House) -> Iterator[Row]:
