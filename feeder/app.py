@@ -36,6 +36,7 @@ from feeder.settings import Loaded
 from feeder.store import Store, copied_store
 from feeder.store.lock import only_worker
 from feeder.targets.base import Target
+from feeder.wallclock import reschedule
 
 STOP_WITHIN = 8.0  # seconds that an exchange gets to end after a signal; the process ends within 10
 
@@ -125,6 +126,7 @@ def once(loaded: Loaded, console: Console, progress: Progress, passing: Callable
     """One pass, and the deliveries that are due. `passing` is told of each point that a crash may fall on."""
     check_folders(loaded)
     with only_worker(loaded.settings.database_url), opened(loaded) as store:
+        reschedule(store, utc_now(), spread())
         house = replace(pipeline(loaded, store), gather=timedelta(0), passing=passing)  # nothing comes after this pass
         house.prepare()
         report = house.run(progress=progress)

@@ -27,6 +27,7 @@ from feeder.lanes import AHEAD, Lane, Tally
 from feeder.models import Article, Delivery, Headline, Outcome, Ping, Site, State
 from feeder.outbox import Care
 from feeder.store import Store, catalog, deliveries
+from feeder.wallclock import reschedule
 from feeder.websub import Hub
 
 AT_ONCE = 500  # messages of all lanes that are on their way at a time
@@ -72,6 +73,8 @@ class Office:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)  # set when a message has ended
     _stale: bool = True  # whether the lanes have to be told again what is due
+    _set_back: int = 0  # how often the clock was set back
+    _rescheduled: int = 0  # as of which of these times
 
     def recover(self) -> Counter[str]:
         """Resolve what a crash left in `sending`; how many there were, by target. Before the first claim."""
@@ -80,11 +83,16 @@ class Office:
             deliveries.save_all(
                 connection, [outbox.interrupted(each, self.now(), self.lanes[each.target].care) for each in found]
             )
-            longest = max((lane.period for lane in self.lanes.values()), default=timedelta())
-            for target, moment in deliveries.sent_since(connection, self.now() - longest):
+            longest, now = max((lane.period for lane in self.lanes.values()), default=timedelta()), self.now()
+            for target, moment in deliveries.sent_between(connection, now - longest, now):
                 if target in self.lanes:
                     self.lanes[target].has_sent(moment)
         return Counter(each.target for each in found)
+
+    def clock_was_set_back(self) -> None:
+        """Take note that the clock was set back while this runs: no time that is remembered can be relied on."""
+        self._set_back += 1
+        self.wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, and end what is being sent then."""
@@ -141,6 +149,9 @@ class Office:
         """Record what ended and start what is due."""
         ended = list(self._ended)
         try:
+            if (noticed := self._set_back) > self._rescheduled:
+                await self._in_thread(lambda: reschedule(self.store, self.now(), self.spread(), set_back=True))
+                self._rescheduled, self._stale = noticed, True
             wanting = None if self._stale else [name for name, lane in self.lanes.items() if lane.ran_out]
             if wanting is None or wanting:
                 await self._in_thread(lambda: self._look_what_is_due(wanting))
@@ -241,13 +252,12 @@ class Office:
 
     def _start(self, claim: Claim) -> None:
         claim.lane.busy = True
-        claim.lane.has_sent(claim.delivery.next_at)
         task = asyncio.create_task(self._send(claim))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self, claim: Claim) -> None:
-        care = claim.lane.care
+        care, delivery, set_back = claim.lane.care, claim.delivery, self._set_back
         try:
             self.passing("before the message")
             outcome, care = await self._outcome(claim)
@@ -255,7 +265,11 @@ class Office:
         except asyncio.CancelledError:
             outcome = Outcome(kind="unknown", reason="feeder stopped before the answer came")
         now = self.now()
-        done = outbox.after(claim.delivery, outcome, now, care, self.spread())
+        if outcome.asked:
+            claim.lane.has_sent(delivery.next_at)
+        if self._set_back > set_back:
+            delivery = outbox.of_another_clock(delivery, now)
+        done = outbox.after(delivery, outcome, now, care, self.spread())
         self._ended.append(_Ended(claim=claim, outcome=outcome, delivery=done))
         claim.lane.ended(outcome, now)
         claim.lane.busy = False

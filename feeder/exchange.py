@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Callable, Generator
 from datetime import datetime
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 import httpx
 from msgspec.structs import replace
@@ -15,15 +16,20 @@ from rich.console import Console
 from feeder import __version__, terminal
 from feeder.models import Headline, Outcome, Ping
 from feeder.redact import redact
+from feeder.resolver import LOOKUP_TIMEOUT, NotLookedUp, Resolver
 from feeder.targets.base import Endpoint
 
-TIMEOUT = 15.0  # seconds for one exchange, from the first byte to the last
+TIMEOUT = 15.0  # seconds for one exchange, from the first byte to the last; what a lookup may take comes on top
 CONNECT_TIMEOUT = 5.0
 ANSWER = 20_000  # bytes of an answer that are read
+LISTED = 400_000  # of one that lists what a service has: forty statuses of an account
 USER_AGENT = f"feeder/{__version__}"
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
 _OF_THE_BODY = ("content-encoding", "content-length")  # headers that no longer hold when it was read
+_DEFLATED = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}  # zlib's window sizes to try, by content coding
+# Python has codecs that decompress, or take quadratic time, and a service may name any of them.
+_CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
 
 R = TypeVar("R")
 
@@ -39,8 +45,8 @@ class Clients:
     They are httpx transports, used without a client: there are no cookies, no redirects, no proxies to be had by mistake.
     """
 
-    def __init__(self, terminal: httpx.AsyncBaseTransport) -> None:
-        self._terminal = terminal
+    def __init__(self, terminal: httpx.AsyncBaseTransport, resolver: Resolver | None = None) -> None:
+        self._terminal, self._resolver = terminal, resolver or Resolver()
         self._made: dict[tuple[tuple[str, ...], bool], httpx.AsyncBaseTransport] = {}
 
     async def __aenter__(self) -> Self:
@@ -57,7 +63,9 @@ class Clients:
         if key not in self._made:
             from feeder.transport import GuardedTransport  # noqa: PLC0415 - slow to import, and not all have targets
 
-            self._made[key] = _Ways(self._terminal, GuardedTransport(allowed=endpoint.networks, keep=key[1]))
+            self._made[key] = _Ways(
+                self._terminal, GuardedTransport(allowed=endpoint.networks, keep=key[1], resolver=self._resolver)
+            )
         return self._made[key]
 
 
@@ -99,7 +107,7 @@ async def tell(
     http: httpx.AsyncBaseTransport, target: Endpoint, told: Headline | Ping, key: str, now: Callable[[], datetime]
 ) -> Outcome:
     """Tell `told` to `target`. Never raises for what a network, a service or an article can do."""
-    return await _driven(http, target, lambda: target.deliver(told, key), now)
+    return await _driven(http, target, lambda: target.deliver(told, key), now, ANSWER)
 
 
 async def look(
@@ -112,7 +120,7 @@ async def look(
     since: datetime,
 ) -> Outcome | None:
     """Look whether `told` arrived at `target` after `since`: see `Endpoint.look`."""
-    found = await _driven(http, target, lambda: target.look(told, key, since), now)
+    found = await _driven(http, target, lambda: target.look(told, key, since), now, LISTED)
     return replace(found, kind="retry") if found is not None and found.kind == "unknown" else found
 
 
@@ -121,8 +129,9 @@ async def _driven(
     target: Endpoint,
     start: Callable[[], Generator[httpx.Request, httpx.Response, R]],
     now: Callable[[], datetime],
+    most: int,
 ) -> R | Outcome:
-    """What a target's steps come to."""
+    """What a target's steps come to; of each answer they see `most` bytes."""
     sent = 0
     outcome: R | Outcome
     try:
@@ -130,11 +139,14 @@ async def _driven(
         request = next(steps)
         while True:
             request.headers.setdefault("user-agent", USER_AGENT)
+            request.headers["accept-encoding"] = "identity"
             target.sign(request, now())
             sent += 1
-            request = steps.send(await _exchange(http, request))
+            request = steps.send(await _exchange(http, request, most))
     except StopIteration as end:
         outcome = end.value
+    except NotLookedUp as error:
+        outcome = Outcome(kind="retry", reason=str(error), asked=sent > 1)
     except _BEFORE_THE_FIRST_BYTE as error:
         outcome = Outcome(kind="retry", reason=_reason(error))
     except _IMPOSSIBLE as error:
@@ -148,21 +160,46 @@ async def _driven(
     return outcome
 
 
-async def _exchange(http: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+async def _exchange(http: httpx.AsyncBaseTransport, request: httpx.Request, most: int) -> httpx.Response:
     request.extensions = {"timeout": _TIMEOUTS}
-    async with asyncio.timeout(TIMEOUT):
+    async with asyncio.timeout(LOOKUP_TIMEOUT + TIMEOUT):
         response = await http.handle_async_request(request)
         try:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
+            body, stream = bytearray(), cast(httpx.AsyncByteStream, response.stream)  # its bytes as they came
+            async for chunk in stream:
                 body += chunk
-                if len(body) >= ANSWER:
+                if len(body) >= most:
                     break
         finally:
             await response.aclose()
+    return _readable(request, response, bytes(body[:most]), most)
+
+
+def _readable(request: httpx.Request, response: httpx.Response, body: bytes, most: int) -> httpx.Response:
+    """The response with as much of its body as is wanted; none where it is in a coding that nobody asked for.
+
+    Of a compressed body no more is unpacked than `most` bytes, so that a small one costs no more than a large one.
+    """
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
     for name in _OF_THE_BODY:
         response.headers.pop(name, None)
-    return httpx.Response(response.status_code, headers=response.headers, content=bytes(body[:ANSWER]), request=request)
+    content = body if coding in ("identity", "") else unpacked(body, coding, most)
+    read = httpx.Response(response.status_code, headers=response.headers, content=content, request=request)
+    read.encoding = charset if (charset := (read.charset_encoding or "").lower()) in _CHARSETS else "utf-8"
+    return read
+
+
+def unpacked(body: bytes, coding: str, most: int) -> bytes:
+    """The first `most` bytes of `body`, which is in an HTTP content coding (RFC 9110, section 8.4.1).
+
+    Empty where the coding is another than gzip or deflate, where there are several, or where the bytes are not in it.
+    """
+    for window in _DEFLATED.get(coding, ()):
+        try:
+            return zlib.decompressobj(window).decompress(body, most)
+        except zlib.error:
+            continue
+    return b""
 
 
 def _reason(error: Exception) -> str:

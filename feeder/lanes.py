@@ -70,10 +70,12 @@ class Lane:
     def free_at(self, now: datetime) -> datetime:
         """When the next message may go, as far as the rate and the breaker are concerned."""
         paced = self._rate.next_at(self._sent, now) if self._rate else now
-        return max(paced, self._breaker.open_until or now)
+        return max(paced, self._breaker.free_at(now))
 
     def has_sent(self, moment: datetime) -> None:
-        """A message left at `moment`."""
+        """A message left at `moment`; what left later than that left by a clock that was ahead."""
+        while self._sent and self._sent[-1] > moment:
+            self._sent.pop()
         self._sent.append(moment)
 
     def ended(self, outcome: Outcome, now: datetime) -> None:

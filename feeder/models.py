@@ -218,6 +218,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     reason: str = ""  # the service's own words, or the network's
     not_before: timedelta | datetime | None = None  # when the service wants to be asked again
     remote_id: str = ""
+    asked: bool = True  # whether the service was asked at all; not where its host's name could not be looked up
 
 
 class Adoption(Struct, frozen=True, kw_only=True):

@@ -35,8 +35,10 @@ RETRY_DELAYS = tuple(
     )
 )
 LOOK_AFTER = timedelta(seconds=30)  # what was sent is there by then, if it arrived at all
+LOOK_UP_AGAIN = timedelta(seconds=30)  # after a name server that did not answer
 LONGEST_WAIT = timedelta(days=30)  # a service that asks for more is asked then all the same
-_CLOCKS_DIFFER = timedelta(minutes=5)
+CLOCKS_DIFFER = timedelta(minutes=5)
+_LONG_AGO = timedelta(days=180)
 JITTER = 0.2  # each delay is spread by up to this part of itself, to both sides
 
 OnUnknown = Literal["hold", "resend"]
@@ -109,6 +111,7 @@ def unseen(delivery: Delivery, care: Care) -> bool:
 
 def begin(delivery: Delivery, now: datetime, care: Care) -> Delivery:
     """`delivery` as it is committed before its first byte leaves; held instead where sending it might double it."""
+    delivery = _of_this_clock(delivery, now)
     if delivery.doubtful_since is not None and not _may_repeat(delivery, now, care):
         return replace(delivery, state=State.UNKNOWN)
     return replace(delivery, state=State.SENDING, attempts=delivery.attempts + 1, next_at=now)
@@ -118,8 +121,10 @@ def after(delivery: Delivery, outcome: Outcome, now: datetime, care: Care, sprea
     """`delivery` after an attempt that ended in `outcome`.
 
     `spread` is a random number from -1 to 1 that moves a retry within its jitter. A service that said when to come back
-    is never asked earlier.
+    is never asked earlier. A service that was not asked at all, because its name could not be looked up, is no reason to
+    count an attempt, nor to wait by the table.
     """
+    delivery = _of_this_clock(delivery, now)
     told = replace(delivery, last_error="" if outcome.kind == "delivered" else outcome.reason)
     match outcome.kind:
         case "delivered":
@@ -130,12 +135,44 @@ def after(delivery: Delivery, outcome: Outcome, now: datetime, care: Care, sprea
             return replace(told, state=State.PENDING, next_at=now, attempts=max(told.attempts - 1, 0))
         case "unknown":
             return _doubtful(told, _due(told, outcome, now, spread), care)
+    if not outcome.asked:
+        untried = replace(told, attempts=max(told.attempts - 1, 0))
+        return _retry(untried, now + LOOK_UP_AGAIN * (1 + JITTER * spread), care)
     return _retry(told, _due(told, outcome, now, spread), care)
 
 
 def interrupted(delivery: Delivery, now: datetime, care: Care) -> Delivery:
     """`delivery`, which a crash left in `sending`: nobody knows whether it arrived."""
+    delivery = _of_this_clock(delivery, now)
     return _doubtful(replace(delivery, last_error="feeder stopped while it was sent"), now, care)
+
+
+def rescheduled(delivery: Delivery, now: datetime, spread: float) -> Delivery:
+    """`delivery` after the clock was set back: if it is pending, due no later than by the retry table."""
+    due = min(delivery.next_at, now + _delay(delivery, spread))
+    moved = of_another_clock(delivery, now)
+    return replace(moved, next_at=due) if delivery.state is State.PENDING else moved
+
+
+def is_overdue(delivery: Delivery, now: datetime) -> bool:
+    """Whether `delivery` waits for longer than anything does: a clock that was ahead said until when."""
+    return delivery.next_at > now + LONGEST_WAIT
+
+
+def of_another_clock(delivery: Delivery, now: datetime) -> Delivery:
+    """`delivery`, whose attempts began by a clock that was set back since: nobody knows how long ago.
+
+    They are taken to be so old that a service which forgets keys within hours has forgotten this one, and one that keeps
+    them for a year has not.
+    """
+    doubted, long_ago = delivery.doubtful_since, now - _LONG_AGO
+    return replace(delivery, next_at=min(delivery.next_at, long_ago), doubtful_since=doubted and min(doubted, long_ago))
+
+
+def _of_this_clock(delivery: Delivery, now: datetime) -> Delivery:
+    """`delivery`, whose attempts began before `now`, whatever the clock said then."""
+    newest = max(delivery.next_at, delivery.doubtful_since or delivery.next_at)
+    return delivery if newest <= now + CLOCKS_DIFFER else of_another_clock(delivery, now)
 
 
 def retry_now(delivery: Delivery, now: datetime) -> Delivery:
@@ -172,10 +209,14 @@ def _retry(delivery: Delivery, due: datetime, care: Care) -> Delivery:
 
 def _due(delivery: Delivery, outcome: Outcome, now: datetime, spread: float) -> datetime:
     """When a delivery is tried again: by the table, and never earlier than the service asked."""
-    delay = RETRY_DELAYS[min(max(delivery.attempts, 1), len(RETRY_DELAYS)) - 1] * (1 + JITTER * spread)
     asked = outcome.not_before or now
     asked = asked if isinstance(asked, datetime) else now + asked
-    return max(now + delay, min(asked, now + LONGEST_WAIT))
+    return max(now + _delay(delivery, spread), min(asked, now + LONGEST_WAIT))
+
+
+def _delay(delivery: Delivery, spread: float) -> timedelta:
+    """How long `delivery` waits by the retry table."""
+    return RETRY_DELAYS[min(max(delivery.attempts, 1), len(RETRY_DELAYS)) - 1] * (1 + JITTER * spread)
 
 
 def _may_repeat(delivery: Delivery, when: datetime, care: Care) -> bool:
@@ -193,4 +234,4 @@ def _known_again(delivery: Delivery, when: datetime, care: Care) -> bool:
     """
     if care.replay is None or delivery.doubtful_since is None:
         return False
-    return -_CLOCKS_DIFFER < when - delivery.doubtful_since < care.replay
+    return -CLOCKS_DIFFER < when - delivery.doubtful_since < care.replay

@@ -39,10 +39,16 @@ class Rate(Struct, frozen=True, kw_only=True):
         return cls(number=int(found[1]), period=timedelta(**{_UNITS[found[3]]: int(found[2] or 1)}))
 
     def next_at(self, sent: Sequence[datetime], now: datetime) -> datetime:
-        """When the next message may go, after those that were `sent`, the last one last."""
-        if len(sent) < self.number:
+        """When the next message may go, after those that were `sent`, the last one last.
+
+        What was sent later than now was sent by a clock that was ahead, and does not count.
+        """
+        counted = len(sent)
+        while counted and sent[counted - 1] > now:
+            counted -= 1
+        if counted < self.number:
             return now
-        return max(now, sent[-self.number] + self.period)
+        return max(now, sent[counted - self.number] + self.period)
 
 
 class Breaker(Struct, frozen=True, kw_only=True):
@@ -50,6 +56,12 @@ class Breaker(Struct, frozen=True, kw_only=True):
 
     failures: int = 0  # in a row
     open_until: datetime | None = None  # then one message is tried
+
+    def free_at(self, now: datetime) -> datetime:
+        """When the next message may be tried; now, if a clock that was ahead said when."""
+        if self.open_until is None or self.open_until > now + PROBE_AFTER:
+            return now
+        return max(now, self.open_until)
 
     def after(self, outcome: Outcome, now: datetime) -> Breaker:
         """The breaker after an attempt. A refusal is an answer: the target works."""

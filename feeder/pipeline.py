@@ -29,12 +29,11 @@ from feeder.models import ALL, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.records import Record
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import BACKUP_OF, LAST_PASS, Store, catalog, fact, news, set_fact
+from feeder.store import BACKUP_OF, LAST_PASS, SEEN_UNTIL, Store, catalog, fact, news, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
 
 _FILES_AT_ONCE = 10_000  # how many files one transaction takes in
-_SEEN_UNTIL = "seen_until"
 _BUILT_WITH = "built_with"
 _READING = 2  # another number when what is read of the same file becomes another
 _ADOPT = "adopt_all"
@@ -250,8 +249,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
                 planned += outbox.backfill(feed_rows.newest(connection, rules.feeds, rules.backfill, now), rules, now)
                 outbox_rows.adopt(connection, rules.target, now)
         outbox_rows.add(connection, planned)
-        news.announce(connection, now, since=_moment(fact(connection, _SEEN_UNTIL)))
-        set_fact(connection, _SEEN_UNTIL, now.isoformat())
+        news.announce(connection, now, since=_moment(fact(connection, SEEN_UNTIL)))
+        set_fact(connection, SEEN_UNTIL, now.isoformat())
         return tuple(planned)
 
 

@@ -41,12 +41,17 @@ def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict
 
 
 def stale_pass(store: Store, now: datetime, patience: timedelta) -> str:
-    """Why what is served may be old: there was no pass for longer than `patience`. Empty when there was."""
+    """Why what is served may be old: there was no pass for longer than `patience`. Empty when there was.
+
+    A pass that ended later than now ended by a clock that was ahead, and says nothing.
+    """
     with store.read() as connection:
         last = json.loads(fact(connection, LAST_PASS) or "null")
     if last is None:
         return "no worker has made a pass yet"
     ended = datetime.fromisoformat(last["ended"])
+    if ended - now > patience:
+        return f"the last pass ended at {last['ended']}, by a clock that was ahead; is a worker running?"
     return f"the last pass ended at {last['ended']}; is a worker running?" if now - ended > patience else ""
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import reports, server, web
-from feeder.app import STOP_WITHIN, check_folders, office_of, pipeline, stop_on_signals
+from feeder.app import STOP_WITHIN, check_folders, office_of, pipeline, spread, stop_on_signals
 from feeder.desk import calm_collector, opened, utc_now
 from feeder.exchange import Clients, TerminalTransport
 from feeder.passes import Passes
@@ -23,6 +23,7 @@ from feeder.scheduler import Clock
 from feeder.settings import Loaded
 from feeder.store import Store
 from feeder.store.lock import only_worker
+from feeder.wallclock import reschedule
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
     with ThreadPoolExecutor(1, "pass") as pass_thread, ThreadPoolExecutor(1, "store") as store_thread:
         async with Clients(TerminalTransport(console)) as http:
             log.info("worker.started", process=os.getpid(), source=str(settings.source), targets=list(loaded.targets))
+            reschedule(store, utc_now(), spread())
             office = office_of(loaded, store, http, store_thread)
 
             def wake_all() -> None:
@@ -59,6 +61,8 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
                 start_pass=passes.want_all,
                 start_small_pass=lambda: passes.want(frozenset()),
                 keep_house=lambda: _keep_house(store),
+                now=utc_now,
+                set_back=office.clock_was_set_back,
             )
             passes.want_all()
             # The watch first: what lands during the first pass is seen by one of the two.

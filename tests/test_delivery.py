@@ -27,6 +27,7 @@ from feeder.exchange import Clients, TerminalTransport
 from feeder.lanes import Lane, Tally
 from feeder.models import Article, News, Rules, Site, State
 from feeder.records import record
+from feeder.resolver import Resolver
 from feeder.selection import PLAIN_FEEDS
 from feeder.store import Store, catalog, deliveries, open_store
 from feeder.targets.base import Endpoint
@@ -83,9 +84,12 @@ class Post:
             return (await office.drain(asyncio.Event()))[name]
 
     @asynccontextmanager
-    async def office(self, targets: Mapping[str, Endpoint], **changes: Any) -> AsyncIterator[Office]:
+    async def office(
+        self, targets: Mapping[str, Endpoint], resolver: Resolver | None = None, **changes: Any
+    ) -> AsyncIterator[Office]:
+        terminal = TerminalTransport(Terminal(file=self.terminal or io.StringIO()))
         with ThreadPoolExecutor(1) as threads:
-            async with Clients(TerminalTransport(Terminal(file=self.terminal or io.StringIO()))) as http:
+            async with Clients(terminal, resolver) as http:
                 plain = {
                     "lanes": {name: Lane(name, options) for name, options in targets.items()},
                     "store": self.store,
@@ -784,3 +788,134 @@ def test_an_answer_without_end_is_not_read_to_its_end(post, articles):
         thread.join()
 
     assert said[0] < 50_000_000  # what the machine holds in its buffers
+
+
+# --- name servers -----------------------------------------------------------------------------------------------------
+
+
+def test_targets_whose_names_hang_cost_the_others_nothing_and_are_not_pushed_up_the_retry_table(post, slack, articles):
+    release = threading.Event()
+
+    def getaddrinfo(host, *_, **__):
+        if host.startswith("hangs"):
+            release.wait(fakes.LIMIT)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    port = slack.url.rpartition(":")[2]
+
+    def at(host: str) -> Slack:
+        return Slack(kind="slack", url=f"http://{host}:{port}{fakes.Slack.path}", **fakes.LOOPBACK, rate="")
+
+    targets = {f"hangs-{number}": at(f"hangs-{number}.example") for number in range(40)} | {"good": at("good.example")}
+    for name in targets:
+        post.plan(name, *clones(articles[0], 3))
+
+    def until():
+        slack.ledger.wait_for(3)
+        release.set()
+
+    working(post, targets, until, resolver=Resolver(getaddrinfo))
+
+    hanging = [each for each in post.found() if each.target != "good"]
+    assert {each.state for each in post.found() if each.target == "good"} == {State.DELIVERED}
+    assert {(each.state, each.attempts, each.doubtful_since) for each in hanging} == {(State.PENDING, 0, None)}
+    tried = [each for each in hanging if each.last_error]
+    assert len(tried) >= 40
+    assert all("Temporary failure in name resolution" in each.last_error for each in tried)
+
+
+def test_what_could_not_be_looked_up_is_sent_when_it_can_be_however_long_that_takes(post, slack, articles):
+    faults = [socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")] * 50
+
+    def getaddrinfo(*_, **__):
+        if faults:
+            raise faults.pop()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    post.plan("news", articles[0])
+    port = slack.url.rpartition(":")[2]
+    target = Slack(
+        kind="slack", url=f"http://news.example:{port}{fakes.Slack.path}", **fakes.LOOPBACK, rate="1/24h", related=0
+    )
+
+    async def work() -> Tally:
+        async with post.office({"news": target}, Resolver(getaddrinfo)) as office:
+            for _ in range(51):
+                await office.drain(asyncio.Event())
+                post.time += timedelta(seconds=36)
+                office._stale = True
+            return office.tallies["news"]
+
+    assert asyncio.run(work()) == Tally(retried=50, delivered=1)
+    assert (post.found()[0].state, post.found()[0].attempts) == (State.DELIVERED, 1)
+
+
+def test_a_name_that_nobody_has_is_tried_by_the_table(post, articles):
+    def nobody(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    post.plan("news", articles[0])
+
+    async def work() -> None:
+        target = Slack(kind="slack", url="https://nobody.example/services/x")
+        async with post.office({"news": target}, Resolver(nobody)) as office:
+            await office.drain(asyncio.Event())
+
+    asyncio.run(work())
+
+    (found,) = post.found()
+    assert (found.attempts, found.next_at) == (1, START + timedelta(seconds=5))
+    assert "Name or service not known" in found.last_error
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=400)])
+def test_what_waits_is_sent_when_the_clock_is_set_back_while_it_waits(post, slack, articles, back):
+    post.plan("news", articles[0])
+    slack.next_answers = [fakes.Answer(status=429, headers={"retry-after": "3000"})]
+
+    async def work() -> list[Tally]:
+        async with post.office({"news": to_slack(slack)}) as office:
+            await office.drain(asyncio.Event())
+            post.time -= back
+            office.clock_was_set_back()
+            await office.drain(asyncio.Event())
+            post.time += timedelta(seconds=6)
+            office._stale = True
+            await office.drain(asyncio.Event())
+            return office.tallies["news"]
+
+    assert asyncio.run(work()) == Tally(retried=1, delivered=1)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=400)])
+def test_what_is_on_its_way_while_the_clock_is_set_back_is_looked_for(post, mastodon, articles, back, seen):
+    """The answer is lost; the instance has the status, and would take it again after an hour."""
+    post.plan("fedi", articles[0])
+
+    async def work() -> Tally:
+        async with post.office({"fedi": to_mastodon(mastodon)}) as office:
+            take = mastodon.respond
+
+            def lost(request):
+                take(request)
+                mastodon.by_key.clear()
+                mastodon.respond = take
+                post.time -= back
+                if seen:
+                    office.clock_was_set_back()
+                return fakes.Answer(status=504)
+
+            mastodon.respond = lost
+            await office.drain(asyncio.Event())
+            post.time += timedelta(minutes=1)
+            office._stale = True
+            await office.drain(asyncio.Event())
+            return office.tallies["fedi"]
+
+    assert asyncio.run(work()) == Tally(unknown=1, delivered=1)
+    assert len(mastodon.ledger.taken) == 1

@@ -198,11 +198,15 @@ def test_a_web_server_alone_says_whether_a_worker_works(tmp_path):
         assert ready(web, 503)["reason"] == "no worker has made a pass yet"
         house.feeder("once")
         assert ready(web, 200) == {"status": "ok"}
-        long_ago = json.dumps({"ended": "2020-01-01T00:00:00+00:00", "files": 0, "documents": 0})
-        with closing(sqlite3.connect(tmp_path / "var/feeder.db")) as store:
-            store.execute("UPDATE facts SET value = ? WHERE name = 'last_pass'", (long_ago,))
-            store.commit()
-        assert ready(web, 503)["reason"] == "the last pass ended at 2020-01-01T00:00:00+00:00; is a worker running?"
+        for ended, why in (
+            ("2020-01-01T00:00:00+00:00", "; is a worker running?"),
+            ("2120-01-01T00:00:00+00:00", ", by a clock that was ahead; is a worker running?"),
+        ):
+            told = json.dumps({"ended": ended, "files": 0, "documents": 0})
+            with closing(sqlite3.connect(tmp_path / "var/feeder.db")) as store:
+                store.execute("UPDATE facts SET value = ? WHERE name = 'last_pass'", (told,))
+                store.commit()
+            assert ready(web, 503)["reason"] == f"the last pass ended at {ended}{why}"
 
 
 @pytest.mark.parametrize("command", [["once"], ["status"], ["backup", "x.db"]])

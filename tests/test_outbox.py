@@ -387,6 +387,7 @@ class Life(RuleBasedStateMachine):
             asked = self.now + wait if isinstance(wait, timedelta) else wait
             asked = min(asked or self.now, self.now + outbox.LONGEST_WAIT)
             assert self.delivery.next_at >= max(self.now + RETRY_DELAYS[0] * 0.8, asked)
+            assert self.delivery.next_at <= self.now + outbox.LONGEST_WAIT
             assert not self.may_have_arrived or self.care != HOLD
 
     @precondition(lambda self: self.may_send())
@@ -402,6 +403,23 @@ class Life(RuleBasedStateMachine):
         self.delivery = outbox.after(self.delivery, Outcome(kind="gone"), self.now, self.care, spread)
         self.begun -= 1
         assert self.at(State.PENDING)
+
+    @precondition(lambda self: self.at(State.SENDING))
+    @rule(spread=SPREADS)
+    def find_no_address(self, spread):
+        outcome = Outcome(kind="retry", reason="no name server answers", asked=False)
+        self.delivery = outbox.after(self.delivery, outcome, self.now, self.care, spread)
+        self.begun -= 1
+        assert self.at(State.PENDING) or (self.at(State.UNKNOWN) and self.may_have_arrived)
+        if self.at(State.PENDING):
+            assert timedelta(seconds=24) <= self.delivery.next_at - self.now <= timedelta(seconds=36)
+
+    @precondition(lambda self: self.at(State.PENDING, State.SENDING))
+    @rule(spread=SPREADS)
+    def notice_that_the_clock_was_set_back(self, spread):
+        self.delivery = outbox.rescheduled(self.delivery, self.now, spread)
+        if self.at(State.PENDING):
+            assert self.delivery.next_at <= self.now + RETRY_DELAYS[-1] * 1.2
 
     @precondition(lambda self: self.at(State.SENDING))
     @rule(arrives=st.booleans())
@@ -506,3 +524,117 @@ def test_a_service_that_asks_for_years_is_asked_after_a_month():
     for asked in (timedelta(days=10_000), NOW + timedelta(days=10_000)):
         done = outbox.after(sending(), Outcome(kind="retry", not_before=asked), NOW, HOLD, 0)
         assert done.next_at == NOW + timedelta(days=30)
+
+
+# Names that cannot be looked up
+
+
+@pytest.mark.parametrize("attempts", [1, 5, MOST_ATTEMPTS])
+@pytest.mark.parametrize(("spread", "seconds"), [(-1, 24), (0, 30), (1, 36)])
+def test_a_service_that_was_not_asked_is_asked_in_half_a_minute_and_no_attempt_is_counted(attempts, spread, seconds):
+    outcome = Outcome(kind="retry", reason="no name server answers", asked=False)
+
+    waits = outbox.after(sending(attempts), outcome, NOW, HOLD, spread)
+
+    due = NOW + timedelta(seconds=seconds)
+    assert waits == pending(attempts=attempts - 1, next_at=due, last_error="no name server answers")
+
+
+# Clocks that are set
+
+HOUR, YEAR = timedelta(hours=1), timedelta(days=400)
+WEBHOOK = Care(replay=timedelta(days=365))
+LOOKING = replace(REPLAY, looks=True)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "ahead", "wait"),
+    [
+        (1, YEAR, TABLE[0]),
+        (4, YEAR, TABLE[3]),
+        (0, YEAR, TABLE[0]),
+        (1, HOUR, TABLE[0]),
+        (9, HOUR, HOUR),
+        (2, timedelta(seconds=1), timedelta(seconds=1)),
+        (2, -HOUR, -HOUR),
+    ],
+)
+def test_after_a_set_back_nothing_waits_longer_than_the_table_says(attempts, ahead, wait):
+    found = outbox.rescheduled(pending(attempts=attempts, next_at=NOW + ahead), NOW, 0)
+
+    assert found == pending(attempts=attempts, next_at=NOW + wait)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "overdue"), [(timedelta(days=30), False), (timedelta(days=30, seconds=1), True), (YEAR, True)]
+)
+def test_nothing_waits_longer_than_a_month_whatever_said_so(ahead, overdue):
+    assert outbox.is_overdue(pending(next_at=NOW + ahead), NOW) == overdue
+
+
+def in_doubt(care: Care, noticed: datetime, *, how: str) -> Delivery:
+    """A delivery of which it is not known whether it arrived at NOW, as it stands when a set-back is noticed."""
+    sent = outbox.begin(pending(next_at=NOW), NOW, care)
+    if how == "crashed":
+        return outbox.interrupted(outbox.rescheduled(sent, noticed, 0), noticed, care)
+    if how == "crashed unnoticed":
+        return outbox.interrupted(sent, noticed, care)
+    if how == "answered later":
+        return outbox.after(outbox.of_another_clock(sent, noticed), Outcome(kind="unknown"), noticed, care, 0)
+    if how == "answered later, unnoticed":
+        return outbox.after(sent, Outcome(kind="unknown"), noticed, care, 0)
+    waiting = outbox.after(sent, Outcome(kind="unknown"), NOW, care, 0)
+    return outbox.rescheduled(waiting, noticed, 0) if waiting.state is State.PENDING else waiting
+
+
+HOW = ["crashed", "crashed unnoticed", "answered later", "answered later, unnoticed", "waiting"]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("back", [timedelta(minutes=6), HOUR, YEAR])
+@pytest.mark.parametrize("later", [timedelta(minutes=each) for each in (0, 4, 30, 59, 61, 180)])
+@pytest.mark.parametrize(
+    ("care", "states", "looks"),
+    [
+        (HOLD, {State.UNKNOWN}, False),
+        (REPLAY, {State.UNKNOWN}, False),
+        (LOOKS, {State.SENDING}, True),
+        (LOOKING, {State.SENDING}, True),
+        (WEBHOOK, {State.SENDING}, False),
+        (RESEND, {State.SENDING}, False),
+    ],
+)
+def test_after_a_set_back_no_key_is_relied_on_that_a_service_may_have_forgotten(how, back, later, care, states, looks):
+    found = in_doubt(care, NOW - back, how=how)
+    if found.state is State.PENDING:
+        when = max(NOW - back + later, found.next_at)
+        assert when <= NOW - back + max(later, timedelta(seconds=36))
+        assert outbox.must_look(found, when, care) == looks
+        found = outbox.begin(found, when, care)
+
+    assert {found.state} == states
+
+
+@pytest.mark.parametrize("ahead", [HOUR, YEAR])
+@pytest.mark.parametrize(
+    ("care", "states"),
+    [
+        (HOLD, {State.UNKNOWN}),
+        (REPLAY, {State.UNKNOWN}),
+        (LOOKING, {State.SENDING}),
+        (WEBHOOK, {State.SENDING, State.UNKNOWN}),  # it keeps keys for a year
+    ],
+)
+def test_a_clock_that_goes_ahead_makes_keys_old_and_doubles_nothing(ahead, care, states):
+    found = outbox.after(sending(next_at=NOW), Outcome(kind="unknown"), NOW, care, 0)
+    if found.state is State.PENDING:
+        found = outbox.begin(found, NOW + ahead, care)
+
+    assert found.state in states
+    assert found.state is State.UNKNOWN or care == WEBHOOK or outbox.must_look(found, NOW + ahead, care)
+
+
+def test_a_look_begins_long_ago_where_a_clock_that_was_ahead_said_since_when():
+    begun = outbox.begin(pending(attempts=1, doubtful_since=NOW + YEAR), NOW, LOOKING)
+
+    assert begun.doubtful_since == NOW - timedelta(days=180)

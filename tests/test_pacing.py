@@ -40,6 +40,29 @@ def test_a_message_waits_until_it_fits_into_the_rate(sent, due):
     assert Rate(number=2, period=timedelta(seconds=10)).next_at(at(*sent), NOW) == NOW + timedelta(seconds=due)
 
 
+@pytest.mark.parametrize(
+    ("sent", "due"),
+    [
+        ([3_600, 3_601], 0),
+        ([-5, 34_560_000], 0),
+        ([-5, -4, 34_560_000], 5),
+        ([-5, -4, 0.001], 5),
+        ([-9, -5, -4, 3_600, 3_700], 5),
+    ],
+)
+def test_what_a_clock_that_was_ahead_sent_does_not_count(sent, due):
+    assert Rate(number=2, period=timedelta(seconds=10)).next_at(at(*sent), NOW) == NOW + timedelta(seconds=due)
+
+
+@pytest.mark.parametrize(
+    ("until", "free"), [(None, 0), (-1, 0), (0, 0), (10, 10), (30, 30), (31, 0), (3_600, 0), (34_560_000, 0)]
+)
+def test_a_breaker_that_a_clock_opened_that_was_ahead_is_closed(until, free):
+    breaker = Breaker(failures=10, open_until=None if until is None else NOW + timedelta(seconds=until))
+
+    assert breaker.free_at(NOW) == NOW + timedelta(seconds=free)
+
+
 def after(*kinds: str) -> Breaker:
     breaker = Breaker()
     for kind in kinds:

@@ -16,6 +16,7 @@ from feeder.models import Rules, State
 from feeder.pipeline import Report
 from feeder.selection import PLAIN_FEEDS, Feeds, TopicRules
 from feeder.store import catalog, deliveries, documents, feeds, open_store
+from feeder.wallclock import reschedule
 from tests.house import SITE, START, House
 from tests.worker import SEEDS
 
@@ -262,6 +263,33 @@ def test_an_embargoed_article_comes_out_and_is_told_when_its_time_comes(house):
     report = house.run()
 
     assert (report.changed, house.titles("ai"), house.told("t")) == (1, ["Title of later"], ["later"])
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400)])
+def test_a_clock_that_was_ahead_loses_no_article_and_tells_none_again(house, ahead):
+    house.targets = [Rules(target="t")]
+    house.run()
+    start = house.time
+    embargo = (start + timedelta(minutes=30)).isoformat()
+    house.write("moved")
+    house.run()
+    house.write("before")
+    house.time = start + ahead
+    house.run()
+    house.write("ahead", publishedDateTime=(start + ahead).isoformat())  # as the clock has it: soon
+    house.run()
+    house.time = start + timedelta(minutes=5)
+    reschedule(house.store, house.time, 0)
+    house.write("embargoed", publishedDateTime=embargo)
+    house.write("moved", publishedDateTime=embargo)  # comes out again, and is no news
+    house.run()
+    assert sorted(house.told("t")) == ["ahead", "before", "moved"]
+    assert {"Title of before"} <= {*house.titles()} <= {"Title of before", "Title of ahead"}
+    house.time = start + timedelta(minutes=31)
+    house.run()
+
+    assert sorted(house.told("t")) == ["ahead", "before", "embargoed", "moved"]
+    assert {"Title of before", "Title of embargoed", "Title of moved"} <= {*house.titles()}
 
 
 def test_what_waits_when_nobody_is_told_yet_is_news_when_its_time_comes(house):

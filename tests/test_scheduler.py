@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from feeder import scheduler
 from feeder.scheduler import Clock
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.mark.parametrize(("job", "called"), [("pass", ["pass"]), ("housekeeping", ["house"])])
@@ -24,6 +31,7 @@ def test_what_was_missed_while_a_machine_slept_comes_once(job, called):
             start_pass=lambda: call("pass"),
             start_small_pass=lambda: call("small"),
             keep_house=lambda: call("house"),
+            now=now,
         )
         with made:
             made.jobs.pause()
@@ -47,7 +55,7 @@ def called_at(*moments: timedelta | None) -> list[str]:
             calls.append("small")
             came.set()
 
-        made = Clock(interval=3600, start_pass=list, start_small_pass=small, keep_house=list)
+        made = Clock(interval=3600, start_pass=list, start_small_pass=small, keep_house=list, now=now)
         with made:
             for moment in moments:
                 made.pass_at(None if moment is None else datetime.now(UTC) + moment)
@@ -69,3 +77,68 @@ def test_an_embargo_that_ended_while_a_machine_slept_is_not_missed():
 def test_the_earliest_embargo_counts_and_none_takes_it_back():
     assert called_at(timedelta(hours=5), timedelta(milliseconds=50)) == ["small"]
     assert called_at(timedelta(hours=5), None) == []
+
+
+@dataclass
+class Watched:
+    """A clock's calls, and a time that a test sets; the scheduler itself goes by the machine's clock."""
+
+    ahead: timedelta = timedelta()
+    calls: Counter[str] = field(default_factory=Counter)
+    passed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def start_pass(self) -> None:
+        self.calls["pass"] += 1
+        self.passed.set()
+
+    def clock(self) -> Clock:
+        return Clock(
+            interval=3600,
+            start_pass=self.start_pass,
+            start_small_pass=list,
+            keep_house=list,
+            now=lambda: now() + self.ahead,
+            set_back=lambda: self.calls.update(["set back"]),
+        )
+
+
+@pytest.mark.parametrize(
+    ("step", "calls"),
+    [
+        (timedelta(seconds=-3), {"pass": 1}),
+        (timedelta(hours=-1), {"pass": 1, "set back": 1}),
+        (timedelta(days=-400), {"pass": 1, "set back": 1}),
+        (timedelta(hours=1), {"pass": 1}),
+        (timedelta(days=400), {"pass": 1}),
+        (timedelta(seconds=0.1), {}),
+        (timedelta(seconds=-0.1), {}),
+    ],
+)
+def test_after_a_clock_was_set_a_pass_starts_at_once_and_the_next_ones_in_time(step, calls):
+    async def set_clock() -> tuple[Counter[str], list[datetime]]:
+        watched = Watched()
+        with watched.clock() as made:
+            for job in made.jobs.get_jobs():  # as a clock leaves them that was ahead, or behind
+                made.jobs.modify_job(job.id, next_run_time=now() - step + timedelta(hours=1))
+            made.notice(step)
+            return watched.calls, [job.next_run_time for job in made.jobs.get_jobs()]
+
+    found, planned = asyncio.run(set_clock())
+
+    assert found == calls
+    if calls:
+        assert max(planned) <= now() + timedelta(hours=1)
+        assert min(planned) > now() + timedelta(minutes=55)
+
+
+def test_that_the_clock_was_set_is_noticed_while_it_runs(monkeypatch):
+    monkeypatch.setattr(scheduler, "_LOOK", 0.01)
+
+    async def set_clock() -> Counter[str]:
+        watched = Watched()
+        with watched.clock():
+            watched.ahead -= timedelta(days=400)
+            await asyncio.wait_for(watched.passed.wait(), 60)
+        return watched.calls
+
+    assert asyncio.run(set_clock()) == {"pass": 1, "set back": 1}

@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter, ValidationError
 from rich.console import Console
 
@@ -516,6 +518,14 @@ def test_a_time_to_wait_is_understood_or_left_out(asked, when):
         ({"ratelimit-reset": "300"}, "", 300),
         ({"x-ratelimit-reset": "1e17"}, "", 1_000_000_000),
         ({"x-ratelimit-reset": "nonsense"}, '{"retry_after": "soon"}', 60),
+        ({}, f'{{"retry_after": 1{"0" * 400}}}', 1_000_000_000),
+        ({}, f'{{"retry_after": -1{"0" * 400}}}', 0),
+        ({}, f'{{"retry_after": 1{"0" * 5_000}}}', 60),
+        ({}, f'{{"parameters": {{"retry_after_ms": 1{"0" * 400}}}}}', 1_000_000_000),
+        ({"retry-after": "9" * 400}, "", 1_000_000_000),
+        ({"x-ratelimit-reset": "9" * 400}, "", 1_000_000_000),
+        ({}, "[" * 20_000, 60),
+        ({}, '{"retry_after": ' * 3_000, 60),
         ({}, "[1, 2]", 60),
         ({}, '{"parameters": []}', 60),
         ({"retry-after": "-5"}, "", 0),
@@ -540,3 +550,27 @@ def test_a_429_waits_until_the_rate_limit_ends(reset, moment):
 @pytest.mark.parametrize("status", [500, 503])
 def test_the_end_of_a_rate_limit_is_of_no_matter_to_other_failures(status):
     assert not_before(httpx.Response(status, headers={"x-ratelimit-reset": "2026-11-21T12:00:00Z"})) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(10**300, 10**500) | st.floats() | st.text(max_size=20),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=5), parts, max_size=3),
+    max_leaves=8,
+)
+WAITS = st.fixed_dictionaries({}, optional=dict.fromkeys(("retry_after", "retry-after", "retry_after_ms"), JSON))
+DATES = st.text("Wed, 21Oct2026:+-0GMTZ.e_", max_size=40)
+NUMBERS = st.floats().map(str) | st.integers(-(10**400), 10**400).map(str) | st.from_regex(r"[-+]?[\d_]{1,30}(e\d+)?")
+HEADERS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("retry-after", "x-ratelimit-reset", "x-ratelimit-reset-after"), NUMBERS | DATES)
+)
+
+
+@given(st.sampled_from([429, 500, 503]), HEADERS, WAITS, WAITS | JSON)
+def test_whatever_a_service_asks_for_is_a_wait_a_time_or_nothing(status, headers, body, parameters):
+    text = json.dumps({**body, "parameters": parameters})
+    encoded = [(name, value.encode("utf-8", "surrogatepass")) for name, value in headers.items()]
+
+    asked = not_before(httpx.Response(status, headers=encoded, text=text))
+
+    assert asked is not None or status != 429
+    assert asked is None or (timedelta() <= asked if isinstance(asked, timedelta) else asked.utcoffset() == timedelta())

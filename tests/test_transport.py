@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -19,6 +19,7 @@ import pytest
 import trustme
 
 from feeder.addresses import networks
+from feeder.resolver import NotLookedUp, Resolver
 from feeder.transport import GuardedTransport
 from tests import fakes
 from tests.test_addresses import NOT_OF_THE_INTERNET, OF_THE_INTERNET
@@ -35,10 +36,10 @@ class Net:
     )  # by host, one list of addresses for each question
     connected: list[str] = field(default_factory=list)
 
-    async def getaddrinfo(self, host, port, **_):
+    def getaddrinfo(self, host, port, **_):
         found = self.answers.get(host)
         if found is None:
-            return await asyncio.to_thread(numeric, host, port)
+            return numeric(host, port)
         addresses = found.pop(0) if len(found) > 1 else found[0]
         return [entry for address in addresses for entry in numeric(address, port)]
 
@@ -57,9 +58,10 @@ def asked(net: Net, *urls: str, **options: object) -> list[Exception]:
 
     async def ask() -> list[Exception]:
         loop = asyncio.get_running_loop()
-        loop.getaddrinfo, loop.sock_connect = net.getaddrinfo, net.sock_connect
+        loop.sock_connect = net.sock_connect
         failures = []
-        async with httpx.AsyncClient(transport=GuardedTransport(**options), timeout=30) as client:
+        transport = GuardedTransport(resolver=Resolver(net.getaddrinfo), **options)
+        async with httpx.AsyncClient(transport=transport, timeout=30) as client:
             for url in urls:
                 with pytest.raises((httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL)) as failed:
                     await client.post(url, content=b"x")
@@ -239,13 +241,24 @@ def test_a_refused_connection_is_known_to_have_brought_nothing():
     assert isinstance(failure(f"http://127.0.0.1:{port}/"), httpx.ConnectError)
 
 
-def test_an_unknown_host_is_known_to_have_brought_nothing(monkeypatch):
+@pytest.mark.parametrize(
+    ("fault", "for_now"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), False),
+        (socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure in name resolution"), False),
+        (UnicodeError("label too long"), False),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), True),
+        (socket.gaierror(socket.EAI_SYSTEM, "System error"), True),
+    ],
+)
+def test_an_unknown_host_is_known_to_have_brought_nothing_and_for_how_long_it_is_unknown(fault, for_now):
     def nobody(*_: object, **__: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
+        raise fault
 
-    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    error = failure("http://nobody.example/", resolver=Resolver(nobody))
 
-    assert isinstance(failure("http://nobody.example/"), httpx.ConnectError)
+    assert isinstance(error, httpx.ConnectError)
+    assert isinstance(error, NotLookedUp) == for_now
 
 
 def test_a_handshake_that_fails_is_known_to_have_brought_nothing():
@@ -328,3 +341,63 @@ def test_a_connection_is_used_again_where_that_is_safe(keep, connections):
         asyncio.run(ask())
 
     assert service.connections == connections
+
+
+# --- answers without end ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def server_that_goes_on(beginning: bytes, piece: bytes) -> Iterator[tuple[str, list[int]]]:
+    """A server that says `beginning`, and then `piece` until the client is gone; how many bytes it could say."""
+    said = [0]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            connection.settimeout(fakes.LIMIT)
+            with connection, suppress(OSError):
+                connection.recv(65_536)
+                connection.sendall(beginning)
+                while True:
+                    said[0] += connection.send(piece)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/hook", said
+        thread.join()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "piece"),
+    [
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1_000),
+        (OK, b"x-a: b\r\n" * 1_000),
+        (OK + b"x-a: ", b"b" * 10_000),
+        (OK + b"transfer-encoding: chunked\r\n\r\n", b"1;" + b"x" * 60_000 + b"\r\na\r\n"),
+        (OK + b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"x-a: b\r\n" * 1_000),
+    ],
+    ids=["interim answers", "headers", "a header", "chunk extensions", "trailers"],
+)
+def test_what_is_said_without_end_around_a_body_is_not_listened_to_for_long(beginning, piece):
+    with server_that_goes_on(beginning, piece) as (address, said):
+        error = failure(address)
+
+    assert not isinstance(error, (httpx.ConnectError, httpx.TimeoutException))
+    assert said[0] < 20_000_000  # what the system's buffers on both sides take, and not what four seconds would bring
+
+
+def test_a_connection_that_is_used_again_is_not_counted_as_one_long_answer():
+    service = fakes.Slack()
+    with fakes.serving(service):
+        service.next_answers = [fakes.Answer(status=400, body="x" * 100_000) for _ in range(5)]
+
+        async def ask() -> list[int]:
+            async with httpx.AsyncClient(transport=GuardedTransport(allowed=LOOPBACK)) as client:
+                return [len((await client.post(f"{service.url}/x", content=b"x")).content) for _ in range(5)]
+
+        assert asyncio.run(ask()) == [100_000] * 5
+
+    assert service.connections == 1

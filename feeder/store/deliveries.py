@@ -133,12 +133,28 @@ def pending(connection: sa.Connection, ids: Collection[str], now: datetime) -> l
     return _read(among(connection, query, deliveries.c.id, ids))
 
 
-def sent_since(connection: sa.Connection, moment: datetime) -> list[tuple[str, datetime]]:
-    """The targets that something was sent to after `moment`, each time with when; the first, first."""
+def sent_between(connection: sa.Connection, start: datetime, end: datetime) -> list[tuple[str, datetime]]:
+    """The targets that something was sent to after `start`, up to `end`, each time with when; the first, first."""
     query = sa.select(deliveries.c.target, deliveries.c.next_at).where(
-        deliveries.c.state != State.PENDING, deliveries.c.attempts > 0, deliveries.c.next_at > moment
+        deliveries.c.state != State.PENDING,
+        deliveries.c.attempts > 0,
+        deliveries.c.next_at > start,
+        deliveries.c.next_at <= end,
     )
     return [(row.target, row.next_at) for row in connection.execute(query.order_by(deliveries.c.next_at))]
+
+
+def unended(connection: sa.Connection, moment: datetime) -> list[Delivery]:
+    """The deliveries to come whose times tell of the clock: due later than `moment`, being sent, or in doubt."""
+    query = _select().where(
+        deliveries.c.state.in_([State.PENDING, State.SENDING]),
+        sa.or_(
+            deliveries.c.next_at > moment,
+            deliveries.c.state == State.SENDING,
+            deliveries.c.doubtful_since.is_not(None),
+        ),
+    )
+    return _all(connection, query)
 
 
 def waiting_about(connection: sa.Connection, prefix: str, target: str) -> datetime | None:

@@ -8,6 +8,7 @@ needs several requests stays straight-line code.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -42,6 +43,7 @@ _RATE_LIMITED_WAIT = timedelta(seconds=60)  # after a 429 that names no time
 _A_UNIX_TIME = 3e8  # seconds; no service asks for such a wait
 _FOREVER = 1e9  # seconds, about thirty years: as much as a date can be added to
 _REASON_LENGTH = 300
+_WORDS_READ = 4 * _REASON_LENGTH  # characters of a service's words that a reason is made from
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 503})
 _NOBODY_KNOWS = frozenset({502, 504})  # a gateway gave up on a service that may have gone on
 
@@ -218,25 +220,27 @@ def outcome_of(response: httpx.Response, **changes: Any) -> Outcome:
 
 def said(response: httpx.Response, words: str) -> str:
     """A reason: the status, and the service's own words in a line of bearable length."""
-    return f"{response.status_code} {text.shorten(text.line(words), _REASON_LENGTH)}".strip()
+    return f"{response.status_code} {text.shorten(text.line(words[:_WORDS_READ]), _REASON_LENGTH)}".strip()
 
 
 def answer_of(response: httpx.Response) -> dict[str, Any]:
     """The JSON object in a response; empty when there is none."""
-    try:
-        answer = response.json()
-    except ValueError:
-        return {}
+    answer = _json_of(response)
     return answer if isinstance(answer, dict) else {}
 
 
-def list_of(response: httpx.Response) -> list[dict[str, Any]]:
-    """The JSON objects in a response that is a list; empty when it is none."""
+def list_of(response: httpx.Response) -> list[dict[str, Any]] | None:
+    """The JSON objects in a response that is a list; None when it is none, which says nothing of what is in the list."""
+    answer = _json_of(response)
+    return [each for each in answer if isinstance(each, dict)] if isinstance(answer, list) else None
+
+
+def _json_of(response: httpx.Response) -> Any:
+    """The JSON in a response; None when it is none, or nested too deep to be read."""
     try:
-        answer = response.json()
-    except ValueError:
-        return []
-    return [each for each in answer if isinstance(each, dict)] if isinstance(answer, list) else []
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
 
 
 def not_before(response: httpx.Response) -> timedelta | datetime | None:
@@ -283,6 +287,8 @@ def _seconds(written: Any, unit: float = 1) -> timedelta | None:
         return waiting(float(written) / unit)
     except (TypeError, ValueError):
         return None
+    except OverflowError:  # JSON's integers have no end
+        return waiting(math.inf if written > 0 else 0)
 
 
 def moment(read: Callable[[str], datetime], written: str) -> datetime | None:

@@ -82,7 +82,7 @@ class Mastodon(Target):
         for _ in range(_PAGES):
             response = yield self._get(f"accounts/{account}/statuses?limit=40&exclude_reblogs=true{last}")
             statuses = list_of(response)
-            if not response.is_success:
+            if not response.is_success or statuses is None:
                 return _not_seen(response)
             for status in statuses:
                 if _squeezed(unescape(_TAG.sub("", str(status.get("content", ""))))).startswith(beginning):
