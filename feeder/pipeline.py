@@ -174,7 +174,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             progress(done, len(paths))
             stamp = changes.changed[path].settled(started_ns)
             if isinstance(found, Problem):
-                yield catalog.Reading(path=path, stamp=stamp, problem=found)
+                yield catalog.Reading(path=path, stamp=stamp.doubtful() if found.transient else stamp, problem=found)
             elif found is not None:
                 yield catalog.Reading(path=path, stamp=stamp, record=found)
         progress(len(paths), len(paths))

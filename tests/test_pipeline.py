@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
+import resource
 import shutil
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import feedparser
@@ -60,6 +63,51 @@ def test_a_file_that_just_changed_is_read_once_more(house):
     house.run()
 
     assert house.run().changed == 1
+
+
+@contextmanager
+def one_descriptor_left():
+    """Let this process open its folder and no file in it: EMFILE."""
+    free = [os.open("/dev/null", os.O_RDONLY) for _ in range(2)]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for descriptor in free:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_read_that_fails_for_a_moment_is_tried_again_and_costs_no_published_version(house):
+    house.write("one")
+    house.settle()
+    house.write("one", title="Corrected")
+    pipeline = house.pipeline()
+    with one_descriptor_left():
+        (problem,) = pipeline.run().problems
+    assert (problem.reason, problem.transient) == ("cannot be read: Too many open files", True)
+    assert house.titles() == ["Title of one"]
+
+    house.run()
+
+    assert house.titles() == ["Corrected"]
+    assert house.run().problems == ()
+
+
+def test_an_article_whose_other_file_cannot_be_read_for_a_moment_stays_published(house):
+    house.write("one", webUrl="https://a.example/story", publishedDateTime="2025-06-02T10:00:00Z")
+    house.write("two", webUrl="https://a.example/story")
+    house.settle()
+    (house.source / "one.md").unlink()
+    pipeline = house.pipeline()
+    with one_descriptor_left():
+        pipeline.run()
+    assert house.titles() == ["Title of one"]
+
+    house.run()
+
+    assert house.titles() == ["Title of two"]
 
 
 def test_one_new_article_touches_the_documents_of_its_own_topics_alone(house):

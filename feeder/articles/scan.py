@@ -33,6 +33,10 @@ class Stamp(NamedTuple):
         """This stamp, or one that equals no other where the file is too young for its times to tell a rewrite."""
         if now_ns - self.ctime_ns > _RACY_NS:  # unlike mtime, nobody can set it
             return self
+        return self.doubtful()
+
+    def doubtful(self) -> Stamp:
+        """This stamp as one that equals no other: the file is read again by the next pass."""
         return self._replace(size=-1)
 
 
