@@ -33,8 +33,9 @@ from feeder.lanes import Lane, Tally
 from feeder.models import Outcome, Rules
 from feeder.pipeline import Pipeline, Progress, Report
 from feeder.settings import Loaded
-from feeder.store import Store, copied_store
+from feeder.store import Store, copied_store, missing
 from feeder.store.lock import only_worker
+from feeder.store.missing import Missing
 from feeder.targets.base import Target
 
 STOP_WITHIN = 8.0  # seconds that an exchange gets to end after a signal; the process ends within 10
@@ -62,6 +63,7 @@ def pipeline(
         feeds=loaded.feeds,
         include_drafts=settings.include_unpublished,
         keep_deleted=settings.keep_deleted,
+        max_gone=settings.max_gone,
         max_bytes=settings.max_article_bytes,
         stopped=stopped,
     )
@@ -105,11 +107,11 @@ class Once(Struct, frozen=True, kw_only=True):
     tallies: dict[str, Tally]  # by target
 
 
-def dry_run(loaded: Loaded, progress: Progress) -> Report:
+def dry_run(loaded: Loaded, progress: Progress, *, accept_deletions: bool = False) -> Report:
     """What a pass would do, done to a copy of the store in memory."""
     copy = copied_store(loaded.settings.database_url)
     try:
-        house = pipeline(loaded, copy, dry=True)
+        house = replace(pipeline(loaded, copy, dry=True), accept_deletions=accept_deletions)
         house.prepare()
         return house.run(progress=progress)
     finally:
@@ -120,17 +122,35 @@ def _nothing(_: str) -> None:
     pass
 
 
-def once(loaded: Loaded, console: Console, progress: Progress, passing: Callable[[str], None] = _nothing) -> Once:
+def once(
+    loaded: Loaded,
+    console: Console,
+    progress: Progress,
+    passing: Callable[[str], None] = _nothing,
+    *,
+    accept_deletions: bool = False,
+) -> Once:
     """One pass, and the deliveries that are due. `passing` is told of each point that a crash may fall on."""
     check_folders(loaded)
     with only_worker(loaded.settings.database_url), opened(loaded) as store:
-        house = replace(pipeline(loaded, store), gather=timedelta(0), passing=passing)  # nothing comes after this pass
+        house = replace(
+            pipeline(loaded, store),
+            gather=timedelta(0),  # nothing comes after this pass
+            passing=passing,
+            accept_deletions=accept_deletions,
+        )
         house.prepare()
         report = house.run(progress=progress)
         tallies = asyncio.run(_drain(loaded, store, console, passing))
         while house.catch_up():
             continue
         return Once(report=report, tallies=tallies)
+
+
+def request_deletions(loaded: Loaded) -> Missing | None:
+    """Have the worker that holds the store withdraw the articles that are missing; which. None: there are none."""
+    with opened(loaded) as store, store.write() as connection:
+        return missing.accept(connection)
 
 
 async def _drain(loaded: Loaded, store: Store, console: Console, passing: Callable[[str], None]) -> dict[str, Tally]:

@@ -29,9 +29,10 @@ from feeder.models import ALL, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.records import Record
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import BACKUP_OF, LAST_PASS, Store, catalog, fact, news, set_fact
+from feeder.store import BACKUP_OF, LAST_PASS, Store, catalog, fact, missing, news, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
+from feeder.store.missing import Missing
 
 _FILES_AT_ONCE = 10_000  # how many files one transaction takes in
 _SEEN_UNTIL = "seen_until"
@@ -47,11 +48,13 @@ class Report(Struct, frozen=True, kw_only=True):
     """What a pass did."""
 
     changed: int = 0  # files that were read
-    gone: int = 0  # files that are no longer there
+    gone: int = 0  # files that are no longer there, and whose articles were not held
     problems: tuple[Problem, ...] = ()  # of those files
     planned: tuple[Delivery, ...] = ()
     documents: tuple[str, ...] = ()  # paths of those that changed
     embargo: datetime | None = None  # when the next article that waits for its time comes out
+    missing: Missing | None = None  # articles that are held, because too many of them have no file any more
+    unjudged: bool = False  # files went, and a pass over the whole folder has to say whether their articles go too
 
 
 class Pipeline(Struct, frozen=True, kw_only=True):
@@ -66,6 +69,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     feeds: Feeds = PLAIN_FEEDS
     include_drafts: bool = False
     keep_deleted: bool = False
+    max_gone: int = 0  # articles that may be withdrawn at once; 0: see `missing.is_suspicious`
+    accept_deletions: bool = False  # a person says that files which are gone were deleted
     max_bytes: int = 1_000_000
     many: int = 2_000  # files that it pays to read with all processors
     gather: timedelta = websub.GATHER  # how long hubs are not told, for what else may change
@@ -77,7 +82,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         with crew.Crew(self.source, self.max_bytes, self.feeds) as readers:
             changes = self._scan(paths, readers)
             readings = self._read(changes, readers, progress)
-            problems, planned = self._catalog(readings, changes.gone)
+            gone, problems, planned = self._catalog(readings, changes.gone, whole=paths is None)
         publisher = self._publisher()
         written = publisher.publish()
         if paths is None and not self.stopped():
@@ -85,7 +90,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         return self._remember(
             Report(
                 changed=len(changes.changed),
-                gone=len(changes.gone),
+                gone=len(gone),
+                unjudged=len(gone) < len(changes.gone) and paths is not None,
                 problems=(*changes.problems, *problems),
                 planned=planned,
                 documents=written,
@@ -137,7 +143,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         }
         with self.store.write() as connection:
             set_fact(connection, LAST_PASS, json.dumps(told))
-            return replace(report, embargo=news.next_embargo(connection, now))
+            return replace(report, embargo=news.next_embargo(connection, now), missing=missing.noted(connection))
 
     def _built_with(self) -> str:
         settings = (self.site, self.feeds, self.include_drafts, self.keep_deleted)
@@ -195,10 +201,15 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     # --- catalog, plan --------------------------------------------------------------------------------------------
 
     def _catalog(
-        self, readings: Iterable[catalog.Reading], gone: Collection[str]
-    ) -> tuple[tuple[Problem, ...], tuple[Delivery, ...]]:
-        """Take in what was read. What many files brought goes in a piece at a time, and is planned with the last."""
+        self, readings: Iterable[catalog.Reading], gone: frozenset[str], *, whole: bool
+    ) -> tuple[frozenset[str], tuple[Problem, ...], tuple[Delivery, ...]]:
+        """Take in what was read. What many files brought goes in a piece at a time, and is planned with the last.
+
+        Which of the files at `gone` were taken for deleted, what is wrong with others, and what is to be sent.
+        """
         problems: list[Problem] = []
+        with self.store.read() as connection:
+            before = missing.live(connection) if gone and whole else 0
         batches = _batches(readings, _FILES_AT_ONCE)
         batch = next(batches, [])
         planned: tuple[Delivery, ...] = ()
@@ -206,6 +217,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             following = next(batches, None)
             problems += [reading.problem for reading in batch if reading.problem]
             with self.store.write() as connection:
+                if following is None:
+                    gone = self._deleted(connection, batch, gone, before, whole=whole)
                 self._apply(connection, batch, gone if following is None else ())
                 if following is None:
                     # Half a folder is no ground for a plan: a new target would take the other half for news.
@@ -213,8 +226,34 @@ class Pipeline(Struct, frozen=True, kw_only=True):
                 self.passing("before the plan's commit")
             self.passing("after the plan's commit")
             if following is None:
-                return tuple(problems), planned
+                return gone, tuple(problems), planned
             batch = following
+
+    def _deleted(
+        self,
+        connection: sa.Connection,
+        batch: Sequence[catalog.Reading],
+        gone: frozenset[str],
+        before: int,
+        *,
+        whole: bool,
+    ) -> frozenset[str]:
+        """Those of the files at `gone` that were deleted; only a pass that has seen all files withdraws an article."""
+        held = {reading.record.id for reading in batch if reading.record}
+        if not self.keep_deleted and (not whole or self.stopped()):
+            return gone.difference(*missing.orphaned(connection, gone, held).values())
+        earlier = missing.noted(connection)
+        found = missing.judge(
+            connection,
+            gone,
+            held,
+            before=before,
+            max_gone=self.max_gone,
+            accept=self.accept_deletions or self.keep_deleted,
+            now=self.now(),
+        )
+        _say_missing(earlier, missing.noted(connection))
+        return found
 
     def _apply(self, connection: sa.Connection, batch: Sequence[catalog.Reading], gone: Collection[str]) -> None:
         catalog.apply(
@@ -250,6 +289,18 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         news.announce(connection, now, since=_moment(fact(connection, _SEEN_UNTIL)))
         set_fact(connection, _SEEN_UNTIL, now.isoformat())
         return tuple(planned)
+
+
+def _say_missing(earlier: Missing | None, now: Missing | None) -> None:
+    if now is not None and earlier is None:
+        log.error(
+            "articles.missing",
+            articles=now.articles,
+            of=now.of,
+            way_out="put the files back, or run `feeder once --accept-deletions`",
+        )
+    elif earlier is not None and now is None:
+        log.info("articles.settled", articles=earlier.articles, of=earlier.of)
 
 
 def _moment(written: str | None) -> datetime | None:

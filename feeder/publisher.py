@@ -56,7 +56,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
     def _put_feeds(self, topics: Sequence[Topic]) -> list[str]:
         """Build the newest documents of some feeds."""
         made: list[_Made] = []
-        empty: list[str] = []
+        empty: dict[str, datetime | None] = {}
         removed: dict[str, str] = {}
         with self.store.read() as connection, publish.threads() as threads:
             everything = self.feeds.channel(ALL, "")
@@ -70,12 +70,13 @@ class Publisher(Struct, frozen=True, kw_only=True):
                     made += _differing(connection, topic.slug, each, threads)
                 gone = dict.fromkeys(self._superfluous(connection, feed, paths), "")
                 if not feed.entries:
-                    empty.append(topic.slug)
+                    empty[topic.slug] = feed.emptied
                     if (new := self.feeds.now_called(topic.slug, topic.label)) in known:
                         gone |= {path: moved_to for path, moved_to in _addresses(topic.slug, new) if path in gone}
                 removed |= gone
         with self._publishing(made, removed) as (connection, changed):
-            feed_rows.freshen(connection, [topic.slug for topic in topics])
+            filled = [topic.slug for topic in topics if topic.slug not in empty]
+            feed_rows.freshen(connection, empty, filled, [rules.channel.name for rules in self.feeds.configured])
             feed_rows.forget_archives(connection, empty)
             set_fact(connection, _SITE_IS_STALE, "yes")
             self._tell_hubs(connection, changed)
@@ -84,11 +85,21 @@ class Publisher(Struct, frozen=True, kw_only=True):
     def _feed(self, connection: sa.Connection, channel: Channel, limit: int) -> Feed:
         entries = feed_rows.newest_entries(connection, channel.name, limit, self.now())
         archives = feed_rows.archives(connection, channel.name) if entries else 0
-        return Feed(channel=channel, entries=entries, archives=archives)
+        emptied = None if entries else self._emptied(connection, channel.name)
+        return Feed(channel=channel, entries=entries, archives=archives, emptied=emptied)
+
+    def _emptied(self, connection: sa.Connection, name: str) -> datetime | None:
+        """Since when a feed is published without entries; None when it was not published, or the settings took it away."""
+        title, was_configured, since = feed_rows.about(connection, name)
+        if not self.feeds.offers(name, title, was_configured=was_configured):
+            return None
+        if name != ALL and not document_rows.paths(connection, name):
+            return None
+        return since or self.now().replace(microsecond=0)
 
     def _documents(self, feed: Feed, everything: Channel) -> Iterator[Document]:
-        """A feed in all its formats and as a page; nothing of a topic that no article is about any more."""
-        if not feed.entries and not feed.archive and feed.channel.name != ALL:
+        """A feed in all its formats and as a page, if it is one that is published; empty where no article is left."""
+        if not feed.entries and not feed.archive and feed.emptied is None:
             return
         yield from documents.documents(feed, self.site)
         if "json" in feed.channel.formats:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 from feeder.errors import StoreError, StoreTooNew
 from feeder.store import tables
 
-SCHEMA = "0003"  # the newest migration
+SCHEMA = "0004"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 LAST_PASS = "last_pass"  # noqa: S105 - the rule takes "pass" for a password; it is a fact's name
 BACKUP_OF = "backup_of"  # when a store was copied: what was sent since then it does not know
