@@ -84,6 +84,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             readings = self._read(changes, readers, progress)
             gone, problems, planned = self._catalog(readings, changes.gone, whole=paths is None)
         publisher = self._publisher()
+        if paths is None:
+            publisher.heal()
         written = publisher.publish()
         if paths is None and not self.stopped():
             written += publisher.put_site()  # after a few files it waits: a new article is out before it

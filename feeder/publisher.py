@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 from msgspec import Struct
 
 from feeder import websub
@@ -29,6 +30,8 @@ _FEEDS_AT_ONCE = 50
 _ARCHIVES_AT_ONCE = 2  # so that a new article never waits for them long
 _FILLED_AT_ONCE = 50  # archives that entries are moved into, for the same reason
 _SITE_IS_STALE = "site_is_stale"
+
+log = structlog.get_logger()
 
 
 class Publisher(Struct, frozen=True, kw_only=True):
@@ -257,14 +260,36 @@ class Publisher(Struct, frozen=True, kw_only=True):
                 if document_rows.tag(connection, path) is None:
                     document_rows.remove(connection, path, moved_to, self.now())
 
+    def heal(self) -> None:
+        """Restore a public folder that is gone, as far as a few looks tell."""
+        if self.public is None:
+            return
+        with self.store.read() as connection:
+            there = (pages.INDEX, "feeds", "topics") if document_rows.tag(connection, pages.INDEX) else ()
+        if not publish.is_whole(self.public, there):
+            self.restore()
+            log.warning("public.restored", folder=str(self.public))
+
+    def _take(self, public: Path) -> None:
+        """Have a public folder that is feeder's. FolderError when it may be somebody else's."""
+        if publish.is_whole(public, ()):
+            return
+        with self.store.read() as connection:
+            index = document_rows.get(connection, pages.INDEX)
+            ours = {path.partition("/")[0] for path in document_rows.paths(connection)}
+        publish.take(public, ours, index.body if index else None)
+
     def restore(self) -> None:
         """Write the files that somebody removed or changed, or that a crash kept from being written."""
         if self.public is None:
             return
+        self._take(self.public)
         found = publish.sweep(self.public)
         with self.store.read() as connection:
             times = document_rows.times(connection)
         for path, modified in times.items():
+            if self.stopped():
+                return
             if publish.is_there(found, path, modified):
                 continue
             with self.store.read() as connection:

@@ -465,6 +465,56 @@ def test_a_start_writes_what_somebody_changed_and_leaves_the_rest_alone(house):
     assert atom.stat().st_ino == untouched  # written anew it would be another file
 
 
+@pytest.mark.parametrize("lost", ["", "feeds", "topics", "index.html", ".feeder"])
+def test_a_public_folder_that_was_deleted_is_written_by_the_next_pass(house, lost):
+    house.write("one")
+    house.settle()
+    before = {path: path.read_bytes() for path in house.public.rglob("*") if path.is_file()}
+    path = house.public / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    house.pipeline().run()
+
+    assert {path: path.read_bytes() for path in house.public.rglob("*") if path.is_file()} == before
+
+
+def test_a_foreign_site_is_not_overwritten_unasked(house):
+    house.public.mkdir()
+    (house.public / "index.html").write_text("their site")
+    house.write("one")
+
+    with pytest.raises(FolderError, match=r"holds index\.html, which feeder did not make"):
+        house.run()
+    assert os.listdir(house.public) == ["index.html"]
+    assert (house.public / "index.html").read_text() == "their site"
+
+    (house.public / ".feeder").touch()
+    house.run()
+    assert "Title of one" in (house.public / "index.html").read_text()
+
+
+def test_a_folder_of_an_earlier_feeder_is_taken_without_a_word(house):
+    house.write("one")
+    house.run()
+    (house.public / ".feeder").unlink()
+
+    house.run()
+
+    assert (house.public / ".feeder").exists()
+
+
+def test_a_lost_database_goes_on_with_the_folder_that_is_marked(house, tmp_path):
+    house.write("one")
+    house.run()
+    house.store = open_store(f"sqlite:///{tmp_path}/another.db")
+    house.write("two")
+
+    house.run()
+    house.store.close()
+
+    assert len(house.titles()) == 2
+
+
 def test_a_file_has_the_time_that_http_says_of_its_document(house):
     house.write("one")
     house.run()

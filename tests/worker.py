@@ -75,7 +75,8 @@ class House:
     def public(self) -> dict[str, bytes]:
         """The files that were published."""
         root = self.folder / "public"
-        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        files = [path for path in root.rglob("*") if path.is_file() and path.name != ".feeder"]
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 class Worker:
