@@ -14,7 +14,7 @@ import asyncio
 import random
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -33,7 +33,7 @@ from feeder.lanes import Lane, Tally
 from feeder.models import Outcome, Rules
 from feeder.pipeline import Pipeline, Progress, Report
 from feeder.settings import Loaded
-from feeder.store import Store, copied_store, missing
+from feeder.store import Store, copied_store, database_path, missing
 from feeder.store.lock import only_worker
 from feeder.store.missing import Missing
 from feeder.targets.base import Target
@@ -83,12 +83,29 @@ def check_folders(loaded: Loaded) -> None:
 
 
 def folder_problems(loaded: Loaded) -> list[Problem]:
-    """What is wrong with the folder that documents are written to."""
+    """What is wrong with the folder that documents are written to, and with folders that lie in each other."""
+    found = [Problem(where="", reason=reason) for reason in _nested(loaded)]
+    settings = loaded.settings
     try:
-        publish.check(loaded.settings.public)
+        publish.check(settings.public)
+        if not database_path(settings.database_url).exists():  # a pass looks at what is there as well
+            publish.check_foreign(settings.public)
     except FolderError as error:
-        return [Problem(where="", reason=str(error))]
-    return []
+        found.append(Problem(where="", reason=str(error)))
+    return found
+
+
+def _nested(loaded: Loaded) -> Iterator[str]:
+    """What is said of folders that lie in each other: feeder's own files would be looked through for articles."""
+    settings = loaded.settings
+    source, public = settings.source.resolve(), settings.public.resolve()
+    database = database_path(settings.database_url)
+    if public.is_relative_to(source):
+        yield f"{settings.public}: lies in the folder of articles, {settings.source}; set source or public to another"
+    elif source.is_relative_to(public):
+        yield f"{settings.source}: lies in the folder that is published, {settings.public}; set source or public to another"
+    if database.resolve().is_relative_to(source):
+        yield f"{database}: lies in the folder of articles, {settings.source}; set source or database_url to another"
 
 
 async def send_test(target: Target, console: Console) -> Outcome:
@@ -193,8 +210,9 @@ def office_of(loaded: Loaded, store: Store, http: Clients, threads: ThreadPoolEx
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and Ctrl-C set."""
+    """An event that SIGTERM, Ctrl-C and the end of the terminal set; the last not under nohup, which ignores it."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     return stop

@@ -35,6 +35,7 @@ from feeder.store import feeds as feed_rows
 from feeder.store.missing import Missing
 
 _FILES_AT_ONCE = 10_000  # how many files one transaction takes in
+_SETTLED_AT_MOST = 1_000  # files that a report names: one that nobody told of is enough
 _SEEN_UNTIL = "seen_until"
 _BUILT_WITH = "built_with"
 _ADOPT = "adopt_all"
@@ -54,6 +55,7 @@ class Report(Struct, frozen=True, kw_only=True):
     documents: tuple[str, ...] = ()  # paths of those that changed
     embargo: datetime | None = None  # when the next article that waits for its time comes out
     missing: Missing | None = None  # articles that are held, because too many of them have no file any more
+    settled: frozenset[str] = frozenset()  # of those that were read by a pass over the whole folder: see `_settled`
     unjudged: bool = False  # files went, and a pass over the whole folder has to say whether their articles go too
 
 
@@ -75,12 +77,12 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     many: int = 2_000  # files that it pays to read with all processors
     gather: timedelta = websub.GATHER  # how long hubs are not told, for what else may change
     passing: Callable[[str], None] = lambda _: None  # told of each point that a crash may fall on
-    stopped: Callable[[], bool] = lambda: False  # asked between files; a pass that stops early is gone on with later
+    stopped: Callable[[], bool] = lambda: False  # asked again and again; a pass that stops early is gone on with later
 
     def run(self, paths: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> Report:
         """One pass over the whole folder, or over the files and folders at `paths` alone."""
         with crew.Crew(self.source, self.max_bytes, self.feeds) as readers:
-            changes = self._scan(paths, readers)
+            changes, settled = self._scan(paths, readers)
             readings = self._read(changes, readers, progress)
             gone, problems, planned = self._catalog(readings, changes.gone, whole=paths is None)
         publisher = self._publisher()
@@ -97,6 +99,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
                 problems=(*changes.problems, *problems),
                 planned=planned,
                 documents=written,
+                settled=settled,
             )
         )
 
@@ -164,17 +167,30 @@ class Pipeline(Struct, frozen=True, kw_only=True):
 
     # --- scan, read -----------------------------------------------------------------------------------------------
 
-    def _scan(self, paths: Collection[str] | None, readers: crew.Crew) -> scan.Changes:
-        """What differs; the readers are called as soon as it is known that they are wanted."""
+    def _scan(self, paths: Collection[str] | None, readers: crew.Crew) -> tuple[scan.Changes, frozenset[str]]:
+        """What differs, and what of it is settled; the readers are called as soon as it is known that they are wanted."""
         with self.store.read() as connection:
             known = catalog.stamps(connection, paths)
         if paths is not None:
-            return scan.compare_some(self.source, known, paths)
-        return scan.compare(self.source, known, lambda found: readers.call() if found == self.many else None)
+            return scan.compare_some(self.source, known, paths), frozenset()
+        changes = scan.compare(
+            self.source, known, lambda found: readers.call() if found == self.many else None, self.stopped
+        )
+        return changes, self._settled(changes, known)
+
+    def _settled(self, changes: scan.Changes, known: scan.Known) -> frozenset[str]:
+        """Some of the files that changed a while ago, so that a watcher has told of them, if there is one that does."""
+        now_ns = self._now_ns()
+        found = (
+            path
+            for path, stamp in changes.changed.items()
+            if stamp.settled(now_ns) == stamp and known.get(path, stamp)[0] != stamp.doubtful().size
+        )
+        return frozenset(islice(found, _SETTLED_AT_MOST))
 
     def _read(self, changes: scan.Changes, readers: crew.Crew, progress: Progress) -> Iterator[catalog.Reading]:
         """Each changed file, read; the files that vanished meanwhile are left to the next pass."""
-        started_ns = int(self.now().timestamp() * 1e9)
+        started_ns = self._now_ns()
         paths = list(changes.changed)
         for done, (path, found) in enumerate(zip(paths, self._found(paths, readers), strict=True)):
             if self.stopped():
@@ -186,6 +202,9 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             elif found is not None:
                 yield catalog.Reading(path=path, stamp=stamp, record=found)
         progress(len(paths), len(paths))
+
+    def _now_ns(self) -> int:
+        return int(self.now().timestamp() * 1e9)
 
     def _found(self, paths: Sequence[str], readers: crew.Crew) -> Iterator[crew.Read]:
         """What is in files: read here where they are few, by all processors where they are many."""

@@ -82,8 +82,8 @@ class House:
 class Worker:
     """A process that goes on, with its log as events that can be waited for."""
 
-    def __init__(self, house: House, arguments: tuple[str, ...]) -> None:
-        self.house, self._arguments = house, arguments
+    def __init__(self, house: House, arguments: tuple[str, ...], module: str = "feeder") -> None:
+        self.house, self._arguments, self._module = house, arguments, module
         self._changed = threading.Condition()
         self.events: list[dict[str, Any]] = []
         self.noise: list[str] = []  # what was said that is no event
@@ -91,7 +91,7 @@ class Worker:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "feeder", *self._arguments],
+            [sys.executable, "-m", self._module, *self._arguments],
             cwd=self.house.folder,
             env=self.house.env,
             stdout=subprocess.PIPE,

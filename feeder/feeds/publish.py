@@ -69,23 +69,28 @@ def take(root: Path, ours: Collection[str], index: bytes | None) -> None:
     may be somebody's site, and the mark alone hands it over.
     """
     try:
-        if found := _foreign(root, ours, index):
-            raise FolderError(
-                f"{root}: holds {', '.join(found[:3])}{' …' if len(found) > 3 else ''}, which feeder did not make; move that, "
-                f"set public to another folder, or hand this one over with an empty file {root / MARK} (setting: public)"
-            )
+        check_foreign(root, ours, index)
         root.mkdir(parents=True, exist_ok=True)
         (root / MARK).touch()
     except OSError as error:
         raise FolderError(f"{root}: cannot be written to: {error.strerror} (setting: public)") from error
 
 
+def check_foreign(root: Path, ours: Collection[str] = (), index: bytes | None = None) -> None:
+    """FolderError when `root` has no mark and holds anything but what `take` is given. Writes nothing."""
+    if not is_whole(root, ()) and (found := _foreign(root, ours, index)):
+        raise FolderError(
+            f"{root}: holds {', '.join(found[:3])}{' …' if len(found) > 3 else ''}, which feeder did not make; move that, "
+            f"set public to another folder, or hand this one over with an empty file {root / MARK} (setting: public)"
+        )
+
+
 def _foreign(root: Path, ours: Collection[str], index: bytes | None) -> list[str]:
     """The names in `root` that feeder did not put there. Hidden ones stand in nobody's way."""
     if not root.exists():
         return []
-    names = sorted(name for name in os.listdir(root) if not name.startswith(".") and name != _NOBODYS)
-    return [name for name in names if name.removesuffix(PACKED) not in ours or _differs(root / name, index)]
+    others = sorted(path for path in root.iterdir() if not path.name.startswith(".") and path.name != _NOBODYS)
+    return [path.name for path in others if path.name.removesuffix(PACKED) not in ours or _differs(path, index)]
 
 
 def _differs(path: Path, index: bytes | None) -> bool:
@@ -120,7 +125,7 @@ def _write(target: Path, body: bytes, modified: datetime) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)  # left by a crash, or laid there by somebody
-        with open(os.open(part, _NEW, 0o666), "wb") as file:
+        with os.fdopen(os.open(part, _NEW, 0o666), "wb") as file:
             file.write(body)
             file.flush()
             os.utime(file.fileno(), (modified.timestamp(), modified.timestamp()))

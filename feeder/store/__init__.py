@@ -100,6 +100,11 @@ def open_store(url: str) -> Store:
     return Store(engine)
 
 
+def database_path(url: str) -> Path:
+    """The file of the store at `url`."""
+    return Path(sa.make_url(url).database or "")
+
+
 def copied_store(url: str) -> Store:
     """A copy in memory of the store at `url`, to try things on; an empty one when there is none. Nothing of it is kept."""
     engine = _engine("sqlite://")
