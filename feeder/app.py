@@ -14,7 +14,7 @@ import asyncio
 import random
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -33,8 +33,9 @@ from feeder.lanes import Lane, Tally
 from feeder.models import Outcome, Rules
 from feeder.pipeline import Pipeline, Progress, Report
 from feeder.settings import Loaded
-from feeder.store import Store, copied_store
+from feeder.store import Store, copied_store, database_path, missing
 from feeder.store.lock import only_worker
+from feeder.store.missing import Missing
 from feeder.targets.base import Target
 from feeder.wallclock import reschedule
 
@@ -63,6 +64,7 @@ def pipeline(
         feeds=loaded.feeds,
         include_drafts=settings.include_unpublished,
         keep_deleted=settings.keep_deleted,
+        max_gone=settings.max_gone,
         max_bytes=settings.max_article_bytes,
         fast_yaml=settings.fast_yaml,
         stopped=stopped,
@@ -83,12 +85,29 @@ def check_folders(loaded: Loaded) -> None:
 
 
 def folder_problems(loaded: Loaded) -> list[Problem]:
-    """What is wrong with the folder that documents are written to."""
+    """What is wrong with the folder that documents are written to, and with folders that lie in each other."""
+    found = [Problem(where="", reason=reason) for reason in _nested(loaded)]
+    settings = loaded.settings
     try:
-        publish.check(loaded.settings.public)
+        publish.check(settings.public)
+        if not database_path(settings.database_url).exists():  # a pass looks at what is there as well
+            publish.check_foreign(settings.public)
     except FolderError as error:
-        return [Problem(where="", reason=str(error))]
-    return []
+        found.append(Problem(where="", reason=str(error)))
+    return found
+
+
+def _nested(loaded: Loaded) -> Iterator[str]:
+    """What is said of folders that lie in each other: feeder's own files would be looked through for articles."""
+    settings = loaded.settings
+    source, public = settings.source.resolve(), settings.public.resolve()
+    database = database_path(settings.database_url)
+    if public.is_relative_to(source):
+        yield f"{settings.public}: lies in the folder of articles, {settings.source}; set source or public to another"
+    elif source.is_relative_to(public):
+        yield f"{settings.source}: lies in the folder that is published, {settings.public}; set source or public to another"
+    if database.resolve().is_relative_to(source):
+        yield f"{database}: lies in the folder of articles, {settings.source}; set source or database_url to another"
 
 
 async def send_test(target: Target, console: Console) -> Outcome:
@@ -107,11 +126,11 @@ class Once(Struct, frozen=True, kw_only=True):
     tallies: dict[str, Tally]  # by target
 
 
-def dry_run(loaded: Loaded, progress: Progress) -> Report:
+def dry_run(loaded: Loaded, progress: Progress, *, accept_deletions: bool = False) -> Report:
     """What a pass would do, done to a copy of the store in memory."""
     copy = copied_store(loaded.settings.database_url)
     try:
-        house = pipeline(loaded, copy, dry=True)
+        house = replace(pipeline(loaded, copy, dry=True), accept_deletions=accept_deletions)
         house.prepare()
         return house.run(progress=progress)
     finally:
@@ -122,18 +141,36 @@ def _nothing(_: str) -> None:
     pass
 
 
-def once(loaded: Loaded, console: Console, progress: Progress, passing: Callable[[str], None] = _nothing) -> Once:
+def once(
+    loaded: Loaded,
+    console: Console,
+    progress: Progress,
+    passing: Callable[[str], None] = _nothing,
+    *,
+    accept_deletions: bool = False,
+) -> Once:
     """One pass, and the deliveries that are due. `passing` is told of each point that a crash may fall on."""
     check_folders(loaded)
     with only_worker(loaded.settings.database_url), opened(loaded) as store:
         reschedule(store, utc_now(), spread())
-        house = replace(pipeline(loaded, store), gather=timedelta(0), passing=passing)  # nothing comes after this pass
+        house = replace(
+            pipeline(loaded, store),
+            gather=timedelta(0),  # nothing comes after this pass
+            passing=passing,
+            accept_deletions=accept_deletions,
+        )
         house.prepare()
         report = house.run(progress=progress)
         tallies = asyncio.run(_drain(loaded, store, console, passing))
         while house.catch_up():
             continue
         return Once(report=report, tallies=tallies)
+
+
+def request_deletions(loaded: Loaded) -> Missing | None:
+    """Have the worker that holds the store withdraw the articles that are missing; which. None: there are none."""
+    with opened(loaded) as store, store.write() as connection:
+        return missing.accept(connection)
 
 
 async def _drain(loaded: Loaded, store: Store, console: Console, passing: Callable[[str], None]) -> dict[str, Tally]:
@@ -176,8 +213,9 @@ def office_of(loaded: Loaded, store: Store, http: Clients, threads: ThreadPoolEx
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and Ctrl-C set."""
+    """An event that SIGTERM, Ctrl-C and the end of the terminal set; the last not under nohup, which ignores it."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     return stop

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from feeder import __version__, output
-from feeder.errors import FeederError, Problem, SettingsError, UsageError
+from feeder.errors import FeederError, Problem, SettingsError, StoreInUse, UsageError
 from feeder.models import State
 from feeder.text import visible
 
@@ -139,6 +139,10 @@ def once(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be published and sent; change nothing.")
     ] = False,
+    accept_deletions: Annotated[
+        bool,
+        typer.Option("--accept-deletions", help="Withdraw the articles whose files are gone, however many they are."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make one pass, deliver what is due, and exit: for cron and CI."""
@@ -147,17 +151,37 @@ def once(
     loaded = _logging(_loaded())
     with output.progress("Reading articles") as progress:
         if dry_run:
-            report, tallies = house.dry_run(loaded, progress), {}
+            report, tallies = house.dry_run(loaded, progress, accept_deletions=accept_deletions), {}
         else:
-            done = house.once(loaded, output.stderr() if as_json else output.stdout(), progress)
+            console = output.stderr() if as_json else output.stdout()
+            try:
+                done = house.once(loaded, console, progress, accept_deletions=accept_deletions)
+            except StoreInUse:
+                if not accept_deletions:
+                    raise
+                typer.echo(_request_deletions(loaded), err=True)
+                return
             report, tallies = done.report, done.tallies
     told = output.told_once(report, {name: output.vars_of(tally) for name, tally in tallies.items()}, dry_run=dry_run)
     if as_json:
         output.print_json(told)
     else:
         output.print_once(report, told, dry_run=dry_run)
-    if report.problems or any(tally.rejected or tally.unknown or tally.gone for tally in tallies.values()):
+    if (
+        report.missing
+        or report.problems
+        or any(tally.rejected or tally.unknown or tally.gone for tally in tallies.values())
+    ):
         raise typer.Exit(1)
+
+
+def _request_deletions(loaded: Loaded) -> str:
+    """Ask the worker that runs to take deletions in; what to tell the person."""
+    from feeder import app as house
+
+    if (held := house.request_deletions(loaded)) is None:
+        return "a worker runs, and it holds no deletions back; there is nothing to accept"
+    return f"a worker runs: its next pass over the folder withdraws the {held.articles:,} articles that have no file"
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

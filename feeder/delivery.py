@@ -174,7 +174,7 @@ class Office:
             raise error
         reason = str(getattr(error, "orig", None) or error)
         log.error("store.failed", reason=reason, way_out="nothing is sent until it works again")
-        self.failing(reason)
+        self.failing("the database cannot be used; the log says why")  # whoever asks the web server reads this
         self._stale = True
         for lane in self.lanes.values():
             lane.skip()

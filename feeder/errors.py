@@ -31,6 +31,7 @@ class Problem(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     reason: str  # what is wrong, with the value, and the way out
     line: int | None = None  # counted from 1
     warning: bool = False  # True: worth saying, but the article or setting is used all the same
+    transient: bool = False  # True: the operating system failed, which may pass without anybody touching the file
 
     def __str__(self) -> str:
         place = self.where if self.line is None else f"{self.where}:{self.line}"

@@ -132,6 +132,7 @@ class Feed(Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
     archive: int = 0  # the number of this archive; 0: the newest entries
     archives: int = 0  # how many archives are full
+    emptied: datetime | None = None  # since when it has no entries
 
 
 class Ping(Struct, frozen=True, kw_only=True):

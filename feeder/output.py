@@ -89,6 +89,7 @@ def told_once(report: Report, tallies: dict[str, dict[str, int]], *, dry_run: bo
         "dry_run": dry_run,
         "files": {"read": report.changed, "gone": report.gone},
         "bad": [vars_of(problem) for problem in report.problems],
+        "missing": report.missing.as_data() if report.missing else None,
         "documents": list(report.documents),
         "planned": [{"target": each.target, "subject": each.subject, "id": each.id} for each in report.planned],
         "targets": tallies,
@@ -98,6 +99,8 @@ def told_once(report: Report, tallies: dict[str, dict[str, int]], *, dry_run: bo
 def print_once(report: Report, told: dict[str, Any], *, dry_run: bool) -> None:
     """What `feeder once` did, on standard error: standard output is the console target's."""
     print_problems(report.problems)
+    if report.missing:
+        typer.secho(f"error: {report.missing}", fg="red", err=True)
     would = "would be " if dry_run else ""
     typer.echo(
         f"{report.changed} files read, {len(report.problems)} bad; {len(report.documents)} documents {would}published",
@@ -122,6 +125,8 @@ def print_status(found: dict[str, Any]) -> None:
     bad = f", {len(articles['bad'])} bad" if articles["bad"] else ""
     embargoed = f", {articles['embargoed']} waiting for their time" if articles["embargoed"] else ""
     console.print(f"articles   {articles['published']} published{embargoed}{bad}", highlight=False)
+    if articles["missing"]:
+        console.print(f"           {articles['missing']['said']}", style="red", highlight=False, markup=False)
     for problem in articles["bad"]:
         console.print(
             f"           {Problem(where=problem['file'], line=problem['line'], reason=problem['reason'])}",

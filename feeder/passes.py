@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor, Future
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import watch
-from feeder.errors import FeederError, Problem
+from feeder.errors import FeederError, FolderError, Problem, StoreError
 from feeder.pipeline import Pipeline, Report
+from feeder.watch import Identity
+
+T = TypeVar("T")
 
 _AGAIN = 10.0  # seconds after which a pass that failed is made again
+_QUIET = 1.0  # seconds without a deletion after which those that were seen are judged together
 
 log = structlog.get_logger()
 
@@ -25,12 +33,20 @@ class Passes:
     def __init__(
         self, house: Pipeline, after: Callable[[Report], None], failing: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`after` is told of each pass, in the event loop; `failing` why one failed, and with "" that one did not."""
-        self._house, self._after, self._failing = house, after, failing
+        """`after` is told of each pass, in the event loop; `failing` why one failed, and with "" that one did not.
+
+        `failing` is told nothing that a stranger may not read.
+        """
+        self._house, self._stopped = replace(house, stopped=self._progress), house.stopped
+        self._after, self._failing = after, failing
         self._wanted = asyncio.Event()
         self._paths: set[str] | None = None  # what the next pass looks at; None: everything
         self._owed = False  # whether `_paths` are those of a pass that failed
         self._known_problems: dict[str, Problem] = {}
+        self._judging: asyncio.TimerHandle | None = None  # a pass that says what deletions mean
+        self._running: Future[Any] | None = None
+        self._progressed: datetime | None = None  # when what runs got on last; None: nothing runs
+        self._watcher = watch.Watcher(self.want_all)
 
     def want_all(self) -> None:
         """Ask for a pass over the whole folder."""
@@ -54,16 +70,43 @@ class Passes:
             self._owed = True
             asyncio.get_running_loop().call_later(_AGAIN, self._wanted.set)
 
-    async def watch(self, root: Path, stop: asyncio.Event) -> None:
-        """Ask for a pass whenever a file lands below `root`. Without a watch, the clock remains."""
-        try:
-            async for paths in watch.changes(root, stop):
-                if paths is None:
-                    self.want_all()
-                else:
-                    self.want(paths)
-        except (OSError, RuntimeError) as error:
-            log.warning("watch.unavailable", reason=str(error), way_out="new files wait for the next interval")
+    def stands_still(self, patience: timedelta) -> str:
+        """Why a pass that runs is taken for hung: it did not get on for longer than `patience`. Else empty."""
+        since = self._progressed
+        if since is None or self._house.now() - since <= patience:
+            return ""
+        return f"the pass has stood still since {since.isoformat(timespec='seconds')}"
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a pass still runs, after `run` has ended."""
+        return self._running is not None and not self._running.done()
+
+    def _progress(self) -> bool:
+        """Note that what runs gets on, which it shows by asking, in its thread, whether to stop; the answer."""
+        if self._progressed is not None:
+            self._progressed = self._house.now()
+        return self._stopped()
+
+    async def watch(self, source: Path, stop: asyncio.Event, own: Collection[Path] = ()) -> None:
+        """Ask for a pass whenever a file lands below `source`, until `stop` is set. Without a watch, the clock remains.
+
+        The watch is renewed when a pass finds that `source` leads elsewhere, or that the watch misses something; one
+        that failed is tried again after each pass over the whole folder. `own` are the paths that nobody is told of.
+        """
+        while not stop.is_set():
+            end = asyncio.Event()
+            ending = asyncio.create_task(_pass_on(stop, end))
+            try:
+                async for paths in self._watcher.changes(source, end, own):
+                    if paths is None:
+                        self.want_all()
+                    else:
+                        self.want(paths)
+            except (OSError, RuntimeError) as error:
+                self._watcher.failed(str(error))
+            await end.wait()
+            ending.cancel()
 
     async def run(self, stop: asyncio.Event, threads: Executor) -> None:
         """Make the passes that are asked for, in `threads`, until `stop` is set and one more is asked for."""
@@ -76,33 +119,57 @@ class Passes:
             if stop.is_set():
                 return
             paths, self._owed = self._paths, False
+            told = self._watcher.take() if paths is None else frozenset()
             try:
-                report = await asyncio.get_running_loop().run_in_executor(threads, self._run, paths, prepared)
+                report, source = await self._in_thread(threads, partial(self._run, paths, prepared))
             except (FeederError, SQLAlchemyError, OSError) as error:
-                self._failed(str(getattr(error, "orig", None) or error), paths)
+                self._watcher.give_back(told)
+                self._failed(error, paths)
                 continue
             prepared = True
             self._failing("")
             self._log(report, whole=paths is None)
+            if paths is None:
+                self._watcher.compare(source, report.settled, told)
+            if report.unjudged:
+                self._judge_soon()
             self._after(report)
 
-    def _failed(self, reason: str, paths: set[str] | None) -> None:
+    async def _in_thread(self, threads: Executor, work: Callable[[], T]) -> T:
+        self._progressed = self._house.now()
+        try:
+            running = threads.submit(work)
+            self._running = running
+            return await asyncio.wrap_future(running)
+        finally:
+            self._progressed = None
+
+    def _judge_soon(self) -> None:
+        """Have a pass over the whole folder when there is no further deletion for a moment."""
+        if self._judging is not None:
+            self._judging.cancel()
+        self._judging = asyncio.get_running_loop().call_later(_QUIET, self.want_all)
+
+    def _failed(self, error: Exception, paths: set[str] | None) -> None:
+        reason = str(getattr(error, "orig", None) or error)
         log.error("pass.failed", reason=reason, way_out=f"tried again within {_AGAIN:.0f} s")
-        self._failing(reason)
+        self._failing(_for_strangers(error))
         self._owe(paths)
 
     async def _catch_up(self, threads: Executor) -> bool:
         """A piece of what may wait; False when there is none, or it fails, which a pass then says."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, self._house.catch_up)
+            return await self._in_thread(threads, self._house.catch_up)
         except (FeederError, SQLAlchemyError, OSError) as error:
             log.warning("archives.failed", reason=str(getattr(error, "orig", None) or error))
             return False
 
-    def _run(self, paths: set[str] | None, prepared: bool) -> Report:
+    def _run(self, paths: set[str] | None, prepared: bool) -> tuple[Report, Identity | None]:
+        """A pass, and which folder it looked at."""
         if not prepared:
             self._house.prepare()
-        return self._house.run(paths)
+        source = watch.identity(self._house.source) if paths is None else None
+        return self._house.run(paths), source
 
     def _log(self, report: Report, *, whole: bool) -> None:
         found = {problem.where: problem for problem in report.problems}
@@ -119,3 +186,19 @@ class Passes:
                 documents=len(report.documents),
                 deliveries=len(report.planned),
             )
+
+
+def _for_strangers(error: Exception) -> str:
+    """Why a pass failed, without a path or an address: for whoever may ask a web server."""
+    if isinstance(error, FolderError):
+        return "a folder cannot be read or written; the log says which"
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}; the log says more"
+    if isinstance(error, (SQLAlchemyError, StoreError)):
+        return "the database cannot be used; the log says why"
+    return "the last pass failed; the log says why"
+
+
+async def _pass_on(stop: asyncio.Event, end: asyncio.Event) -> None:
+    await stop.wait()
+    end.set()

@@ -29,11 +29,13 @@ from feeder.models import ALL, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.records import Record
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import BACKUP_OF, LAST_PASS, SEEN_UNTIL, Store, catalog, fact, news, set_fact
+from feeder.store import BACKUP_OF, LAST_PASS, SEEN_UNTIL, Store, catalog, fact, missing, news, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
+from feeder.store.missing import Missing
 
 _FILES_AT_ONCE = 10_000  # how many files one transaction takes in
+_SETTLED_AT_MOST = 1_000  # files that a report names: one that nobody told of is enough
 _BUILT_WITH = "built_with"
 _READING = 2  # another number when what is read of the same file becomes another
 _ADOPT = "adopt_all"
@@ -47,11 +49,14 @@ class Report(Struct, frozen=True, kw_only=True):
     """What a pass did."""
 
     changed: int = 0  # files that were read
-    gone: int = 0  # files that are no longer there
+    gone: int = 0  # files that are no longer there, and whose articles were not held
     problems: tuple[Problem, ...] = ()  # of those files
     planned: tuple[Delivery, ...] = ()
     documents: tuple[str, ...] = ()  # paths of those that changed
     embargo: datetime | None = None  # when the next article that waits for its time comes out
+    missing: Missing | None = None  # articles that are held, because too many of them have no file any more
+    settled: frozenset[str] = frozenset()  # of those that were read by a pass over the whole folder: see `_settled`
+    unjudged: bool = False  # files went, and a pass over the whole folder has to say whether their articles go too
 
 
 class Pipeline(Struct, frozen=True, kw_only=True):
@@ -66,20 +71,24 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     feeds: Feeds = PLAIN_FEEDS
     include_drafts: bool = False
     keep_deleted: bool = False
+    max_gone: int = 0  # articles that may be withdrawn at once; 0: see `missing.is_suspicious`
+    accept_deletions: bool = False  # a person says that files which are gone were deleted
     max_bytes: int = 1_000_000
     fast_yaml: bool = True  # whether yaml-rs reads plain front matter
     many: int = 2_000  # files that it pays to read with all processors
     gather: timedelta = websub.GATHER  # how long hubs are not told, for what else may change
     passing: Callable[[str], None] = lambda _: None  # told of each point that a crash may fall on
-    stopped: Callable[[], bool] = lambda: False  # asked between files; a pass that stops early is gone on with later
+    stopped: Callable[[], bool] = lambda: False  # asked again and again; a pass that stops early is gone on with later
 
     def run(self, paths: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> Report:
         """One pass over the whole folder, or over the files and folders at `paths` alone."""
         with crew.Crew(self.source, self.max_bytes, self.feeds, fast=self.fast_yaml) as readers:
-            changes = self._scan(paths, readers)
+            changes, settled = self._scan(paths, readers)
             readings = self._read(changes, readers, progress)
-            problems, planned = self._catalog(readings, changes.gone)
+            gone, problems, planned = self._catalog(readings, changes.gone, whole=paths is None)
         publisher = self._publisher()
+        if paths is None:
+            publisher.heal()
         published = publisher.publish()
         written = published.documents
         if paths is None and not self.stopped():
@@ -87,10 +96,12 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         return self._remember(
             Report(
                 changed=len(changes.changed),
-                gone=len(changes.gone),
+                gone=len(gone),
+                unjudged=len(gone) < len(changes.gone) and paths is not None,
                 problems=(*changes.problems, *problems, *published.problems),
                 planned=planned,
                 documents=written,
+                settled=settled,
             )
         )
 
@@ -139,7 +150,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         }
         with self.store.write() as connection:
             set_fact(connection, LAST_PASS, json.dumps(told))
-            return replace(report, embargo=news.next_embargo(connection, now))
+            return replace(report, embargo=news.next_embargo(connection, now), missing=missing.noted(connection))
 
     def _built_with(self) -> str:
         settings = (self.site, self.feeds, self.include_drafts, self.keep_deleted)
@@ -158,17 +169,30 @@ class Pipeline(Struct, frozen=True, kw_only=True):
 
     # --- scan, read -----------------------------------------------------------------------------------------------
 
-    def _scan(self, paths: Collection[str] | None, readers: crew.Crew) -> scan.Changes:
-        """What differs; the readers are called as soon as it is known that they are wanted."""
+    def _scan(self, paths: Collection[str] | None, readers: crew.Crew) -> tuple[scan.Changes, frozenset[str]]:
+        """What differs, and what of it is settled; the readers are called as soon as it is known that they are wanted."""
         with self.store.read() as connection:
             known = catalog.stamps(connection, paths)
         if paths is not None:
-            return scan.compare_some(self.source, known, paths)
-        return scan.compare(self.source, known, lambda found: readers.call() if found == self.many else None)
+            return scan.compare_some(self.source, known, paths), frozenset()
+        changes = scan.compare(
+            self.source, known, lambda found: readers.call() if found == self.many else None, self.stopped
+        )
+        return changes, self._settled(changes, known)
+
+    def _settled(self, changes: scan.Changes, known: scan.Known) -> frozenset[str]:
+        """Some of the files that changed a while ago, so that a watcher has told of them, if there is one that does."""
+        now_ns = self._now_ns()
+        found = (
+            path
+            for path, stamp in changes.changed.items()
+            if stamp.settled(now_ns) == stamp and known.get(path, stamp)[0] != stamp.doubtful().size
+        )
+        return frozenset(islice(found, _SETTLED_AT_MOST))
 
     def _read(self, changes: scan.Changes, readers: crew.Crew, progress: Progress) -> Iterator[catalog.Reading]:
         """Each changed file, read; the files that vanished meanwhile are left to the next pass."""
-        started_ns = int(self.now().timestamp() * 1e9)
+        started_ns = self._now_ns()
         paths = list(changes.changed)
         for done, (path, found) in enumerate(zip(paths, self._found(paths, readers), strict=True)):
             if self.stopped():
@@ -176,10 +200,13 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             progress(done, len(paths))
             stamp = changes.changed[path].settled(started_ns)
             if isinstance(found, Problem):
-                yield catalog.Reading(path=path, stamp=stamp, problem=found)
+                yield catalog.Reading(path=path, stamp=stamp.doubtful() if found.transient else stamp, problem=found)
             elif found is not None:
                 yield catalog.Reading(path=path, stamp=stamp, record=found)
         progress(len(paths), len(paths))
+
+    def _now_ns(self) -> int:
+        return int(self.now().timestamp() * 1e9)
 
     def _found(self, paths: Sequence[str], readers: crew.Crew) -> Iterator[crew.Read]:
         """What is in files: read here where they are few, by all processors where they are many."""
@@ -197,10 +224,15 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     # --- catalog, plan --------------------------------------------------------------------------------------------
 
     def _catalog(
-        self, readings: Iterable[catalog.Reading], gone: Collection[str]
-    ) -> tuple[tuple[Problem, ...], tuple[Delivery, ...]]:
-        """Take in what was read. What many files brought goes in a piece at a time, and is planned with the last."""
+        self, readings: Iterable[catalog.Reading], gone: frozenset[str], *, whole: bool
+    ) -> tuple[frozenset[str], tuple[Problem, ...], tuple[Delivery, ...]]:
+        """Take in what was read. What many files brought goes in a piece at a time, and is planned with the last.
+
+        Which of the files at `gone` were taken for deleted, what is wrong with others, and what is to be sent.
+        """
         problems: list[Problem] = []
+        with self.store.read() as connection:
+            before = missing.live(connection) if gone and whole else 0
         batches = _batches(readings, _FILES_AT_ONCE)
         batch = next(batches, [])
         planned: tuple[Delivery, ...] = ()
@@ -208,6 +240,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             following = next(batches, None)
             problems += [reading.problem for reading in batch if reading.problem]
             with self.store.write() as connection:
+                if following is None:
+                    gone = self._deleted(connection, batch, gone, before, whole=whole)
                 self._apply(connection, batch, gone if following is None else ())
                 if following is None:
                     # Half a folder is no ground for a plan: a new target would take the other half for news.
@@ -215,8 +249,34 @@ class Pipeline(Struct, frozen=True, kw_only=True):
                 self.passing("before the plan's commit")
             self.passing("after the plan's commit")
             if following is None:
-                return tuple(problems), planned
+                return gone, tuple(problems), planned
             batch = following
+
+    def _deleted(
+        self,
+        connection: sa.Connection,
+        batch: Sequence[catalog.Reading],
+        gone: frozenset[str],
+        before: int,
+        *,
+        whole: bool,
+    ) -> frozenset[str]:
+        """Those of the files at `gone` that were deleted; only a pass that has seen all files withdraws an article."""
+        held = {reading.record.id for reading in batch if reading.record}
+        if not self.keep_deleted and (not whole or self.stopped()):
+            return gone.difference(*missing.orphaned(connection, gone, held).values())
+        earlier = missing.noted(connection)
+        found = missing.judge(
+            connection,
+            gone,
+            held,
+            before=before,
+            max_gone=self.max_gone,
+            accept=self.accept_deletions or self.keep_deleted,
+            now=self.now(),
+        )
+        _say_missing(earlier, missing.noted(connection))
+        return found
 
     def _apply(self, connection: sa.Connection, batch: Sequence[catalog.Reading], gone: Collection[str]) -> None:
         catalog.apply(
@@ -252,6 +312,18 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         news.announce(connection, now, since=_moment(fact(connection, SEEN_UNTIL)))
         set_fact(connection, SEEN_UNTIL, now.isoformat())
         return tuple(planned)
+
+
+def _say_missing(earlier: Missing | None, now: Missing | None) -> None:
+    if now is not None and earlier is None:
+        log.error(
+            "articles.missing",
+            articles=now.articles,
+            of=now.of,
+            way_out="put the files back, or run `feeder once --accept-deletions`",
+        )
+    elif earlier is not None and now is None:
+        log.info("articles.settled", articles=earlier.articles, of=earlier.of)
 
 
 def _moment(written: str | None) -> datetime | None:

@@ -77,7 +77,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
     def _put_feeds(self, topics: Sequence[Topic], problems: list[Problem], failed: set[str]) -> list[str]:
         """Build the newest documents of some feeds; the paths of those that changed."""
         made: list[_Made] = []
-        empty: list[str] = []
+        empty: dict[str, datetime | None] = {}
         removed: dict[str, str] = {}
         built: list[str] = []
         broken: dict[str, str] = {}
@@ -98,12 +98,13 @@ class Publisher(Struct, frozen=True, kw_only=True):
                     made += _differing(connection, topic.slug, each, threads)
                 gone = dict.fromkeys(self._superfluous(connection, feed, paths), "")
                 if not feed.entries:
-                    empty.append(topic.slug)
+                    empty[topic.slug] = feed.emptied
                     if (new := self.feeds.now_called(topic.slug, topic.label)) in known:
                         gone |= {path: moved_to for path, moved_to in _addresses(topic.slug, new) if path in gone}
                 removed |= gone
         with self._publishing(made, removed) as (connection, changed):
-            feed_rows.freshen(connection, built)
+            filled = [name for name in built if name not in empty]
+            feed_rows.freshen(connection, empty, filled, [rules.channel.name for rules in self.feeds.configured])
             feed_rows.forget_archives(connection, empty)
             set_fact(connection, _SITE_IS_STALE, "yes")
             self._tell_hubs(connection, changed)
@@ -123,7 +124,17 @@ class Publisher(Struct, frozen=True, kw_only=True):
     def _feed(self, connection: sa.Connection, channel: Channel, limit: int) -> Feed:
         entries = feed_rows.newest_entries(connection, channel.name, limit, self.now())
         archives = feed_rows.archives(connection, channel.name) if entries else 0
-        return Feed(channel=channel, entries=entries, archives=archives)
+        emptied = None if entries else self._emptied(connection, channel.name)
+        return Feed(channel=channel, entries=entries, archives=archives, emptied=emptied)
+
+    def _emptied(self, connection: sa.Connection, name: str) -> datetime | None:
+        """Since when a feed is published without entries; None when it was not published, or the settings took it away."""
+        title, was_configured, since = feed_rows.about(connection, name)
+        if not self.feeds.offers(name, title, was_configured=was_configured):
+            return None
+        if name != ALL and not document_rows.paths(connection, name):
+            return None
+        return since or self.now().replace(microsecond=0)
 
     def _superfluous(self, connection: sa.Connection, feed: Feed, kept: Collection[str]) -> list[str]:
         """The paths of a feed's documents that are no more: of a format that was dropped, or of all."""
@@ -311,14 +322,36 @@ class Publisher(Struct, frozen=True, kw_only=True):
                 if document_rows.tag(connection, path) is None:
                     document_rows.remove(connection, path, moved_to, self.now())
 
+    def heal(self) -> None:
+        """Restore a public folder that is gone, as far as a few looks tell."""
+        if self.public is None:
+            return
+        with self.store.read() as connection:
+            there = (pages.INDEX, "feeds", "topics") if document_rows.tag(connection, pages.INDEX) else ()
+        if not publish.is_whole(self.public, there):
+            self.restore()
+            log.warning("public.restored", folder=str(self.public))
+
+    def _take(self, public: Path) -> None:
+        """Have a public folder that is feeder's. FolderError when it may be somebody else's."""
+        if publish.is_whole(public, ()):
+            return
+        with self.store.read() as connection:
+            index = document_rows.get(connection, pages.INDEX)
+            ours = {path.partition("/")[0] for path in document_rows.paths(connection)}
+        publish.take(public, ours, index.body if index else None)
+
     def restore(self) -> None:
         """Write the files that somebody removed or changed, or that a crash kept from being written."""
         if self.public is None:
             return
+        self._take(self.public)
         found = publish.sweep(self.public)
         with self.store.read() as connection:
             times = document_rows.times(connection)
         for path, modified in times.items():
+            if self.stopped():
+                return
             if publish.is_there(found, path, modified):
                 continue
             with self.store.read() as connection:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from feeder.feeds import content, documents, jsonfeed, pages
-from feeder.models import ALL, Channel, Document, Feed, Site
+from feeder.models import Channel, Document, Feed, Site
 
 
 class Unrenderable(Exception):
@@ -19,7 +19,7 @@ class Unrenderable(Exception):
 
 
 def render(feed: Feed, everything: Channel, site: Site) -> list[Document]:
-    """Render `feed` in all its formats and as a page; nothing of a topic that no article is about any more.
+    """Render `feed` in all its formats and as a page; nothing of one without entries that is not published as an empty one.
 
     `everything` is the feed of all articles. Unrenderable names the articles that are to blame; none, where it is the
     feed itself.
@@ -42,7 +42,7 @@ def _culprits(feed: Feed, everything: Channel, site: Site) -> dict[str, str]:
 
 
 def _documents(feed: Feed, everything: Channel, site: Site) -> Iterator[Document]:
-    if not feed.entries and not feed.archive and feed.channel.name != ALL:
+    if not feed.entries and not feed.archive and feed.emptied is None:
         return
     if not feed.archive:
         feed = content.within_bounds(feed)

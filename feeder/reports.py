@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from feeder import websub
 from feeder.errors import Problem, UsageError
 from feeder.models import Delivery, Site, State
-from feeder.store import LAST_PASS, Store, catalog, deliveries, documents, fact, news
+from feeder.store import LAST_PASS, Store, catalog, deliveries, documents, fact, missing, news
 from feeder.targets.base import Endpoint
 
 
@@ -21,10 +21,12 @@ def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict
     with store.read() as connection:
         counted = deliveries.count(connection)
         met = deliveries.adopted(connection)
+        held = missing.noted(connection)
         names = sorted({*counted, *targets})
         return {
             "articles": {
                 **news.count(connection, now),
+                "missing": held.as_data() if held else None,
                 "bad": [_told(problem) for problem in catalog.problems(connection)],
             },
             "feeds": sorted(documents.feeds(connection)),
@@ -41,18 +43,21 @@ def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict
 
 
 def stale_pass(store: Store, now: datetime, patience: timedelta) -> str:
-    """Why what is served may be old: there was no pass for longer than `patience`. Empty when there was.
+    """Why what is served may be old: there was no pass for longer than `patience`, or articles are missing. Else empty.
 
     A pass that ended later than now ended by a clock that was ahead, and says nothing.
     """
     with store.read() as connection:
         last = json.loads(fact(connection, LAST_PASS) or "null")
+        held = missing.noted(connection)
     if last is None:
         return "no worker has made a pass yet"
     ended = datetime.fromisoformat(last["ended"])
     if ended - now > patience:
         return f"the last pass ended at {last['ended']}, by a clock that was ahead; is a worker running?"
-    return f"the last pass ended at {last['ended']}; is a worker running?" if now - ended > patience else ""
+    if now - ended > patience:
+        return f"the last pass ended at {last['ended']}; is a worker running?"
+    return str(held or "")
 
 
 def _told(problem: Problem) -> dict[str, Any]:

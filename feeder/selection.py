@@ -96,6 +96,17 @@ class Feeds(Struct, frozen=True, kw_only=True, dict=True):
                 found |= {old: new for old in (slugs.slug(label), label) if slugs.is_slug(old) and old != new}
         return {old: new for old, new in found.items() if old not in self._configured and old not in self._by_slug}
 
+    def offers(self, name: str, title: str, *, was_configured: bool) -> bool:
+        """Whether there would be a feed called `name` if there were articles for it: no setting has taken it away.
+
+        `title` is what it is called; `was_configured` says whether the settings had it when it last had articles.
+        """
+        if name == ALL or name in self._configured:
+            return True
+        if name.startswith(PROVIDER):
+            return self.providers
+        return bool(title) and not was_configured and self.topic(title).slug == name
+
     def now_called(self, name: str, title: str) -> str:
         """What a feed that was called `name`, with this title, is called now; empty when there is none any more."""
         new = self.moved().get(name) or (self.topic(title).slug if title else "")

@@ -127,6 +127,11 @@ class Settings(_Layered):
     show_images: bool = Field(True, description="Whether pages show the articles' pictures, which other hosts serve.")
     include_unpublished: bool = Field(False, description="Whether articles with `published: false` are published too.")
     keep_deleted: bool = Field(False, description="Whether articles stay published when their files are deleted.")
+    max_gone: int = Field(
+        0,
+        ge=0,
+        description="Articles that may lose their files at once; more are held. 0: 10, or a fifth where that is more.",
+    )
     max_article_bytes: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="The size of the largest article's file."
     )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import NoReturn
 
 import structlog
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import reports, server, web
+from feeder import reports, server, watch, web
 from feeder.app import STOP_WITHIN, check_folders, office_of, pipeline, spread, stop_on_signals
 from feeder.desk import calm_collector, opened, utc_now
 from feeder.exchange import Clients, TerminalTransport
@@ -21,7 +24,7 @@ from feeder.passes import Passes
 from feeder.pipeline import Report
 from feeder.scheduler import Clock
 from feeder.settings import Loaded
-from feeder.store import Store
+from feeder.store import Store, database_path
 from feeder.store.lock import only_worker
 from feeder.wallclock import reschedule
 
@@ -33,12 +36,28 @@ def run(loaded: Loaded, console: Console, *, with_web: bool) -> None:
     check_folders(loaded)
     listener = server.listen(loaded.settings.host, loaded.settings.port) if with_web else None
     with only_worker(loaded.settings.database_url), opened(loaded) as store:
-        asyncio.run(_run(loaded, store, console, listener))
+        hangs = asyncio.run(_run(loaded, store, console, listener))
+    if hangs:
+        _end_at_once()
 
 
-async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.socket | None) -> None:
+def _end_at_once() -> NoReturn:
+    """End this process though a thread of it hangs, say in a read of a file system that is dead, and Python would wait.
+
+    All else is closed by now. What a pass has not written the next one writes.
+    """
+    for process in multiprocessing.active_children():
+        process.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.socket | None) -> bool:
+    """Run the worker; whether its pass hangs in its thread after all."""
     stop, settings = stop_on_signals(), loaded.settings
-    with ThreadPoolExecutor(1, "pass") as pass_thread, ThreadPoolExecutor(1, "store") as store_thread:
+    pass_thread = ThreadPoolExecutor(1, "pass")  # not waited for: see `_end_at_once`
+    with ThreadPoolExecutor(1, "store") as store_thread:
         async with Clients(TerminalTransport(console)) as http:
             log.info("worker.started", process=os.getpid(), source=str(settings.source), targets=list(loaded.targets))
             reschedule(store, utc_now(), spread())
@@ -51,9 +70,11 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
             def after_pass(report: Report) -> None:
                 office.wake.set()
                 clock.pass_at(report.embargo)
+                say_missing(str(report.missing or ""))
 
             health = _Health()
             office.failing = health.part("deliveries")
+            say_missing = health.part("articles")
             house = pipeline(loaded, store, stopped=stop.is_set)
             passes = Passes(house, after=after_pass, failing=health.part("passes"))
             clock = Clock(
@@ -64,21 +85,31 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
                 now=utc_now,
                 set_back=office.clock_was_set_back,
             )
-            passes.want_all()
-            # The watch first: what lands during the first pass is seen by one of the two.
-            parts = [passes.watch(settings.source.resolve(), stop), passes.run(stop, pass_thread)]
+            own = watch.own_files(settings.public, database_path(settings.database_url))
+            parts = [passes.watch(settings.source, stop, own), passes.run(stop, pass_thread)]
             parts.append(office.run(stop))
             if listener is not None:
                 _log_listening(listener)
-                parts.append(
-                    server.serve(
-                        web.application(store, loaded.site, utc_now, health.reason), listener, stop, store.version()
-                    )
-                )
+                patience = _patience(loaded)
+
+                def not_ready() -> str:
+                    return "; ".join(filter(None, (health.reason(), passes.stands_still(patience))))
+
+                application = web.application(store, loaded.site, utc_now, not_ready)
+                parts.append(server.serve(application, listener, stop, store.version()))
             calm_collector()
             with clock:
                 await _until_stopped(parts, stop, wake=wake_all)
+    pass_thread.shutdown(wait=False, cancel_futures=True)
+    if passes.hangs:
+        log.warning("pass.abandoned", reason="it did not end; the next start goes on with it")
     log.info("worker.stopped")
+    return passes.hangs
+
+
+def _patience(loaded: Loaded) -> timedelta:
+    """How long nothing may be heard of passes."""
+    return timedelta(seconds=max(3 * loaded.settings.interval, 300))
 
 
 async def _until_stopped(parts: Sequence[Awaitable[None]], stop: asyncio.Event, wake: Callable[[], None]) -> None:
@@ -123,10 +154,9 @@ async def _serve(loaded: Loaded, store: Store, listener: socket.socket) -> None:
     stop = stop_on_signals()
     _log_listening(listener)
     calm_collector()
-    patience = timedelta(seconds=max(3 * loaded.settings.interval, 300))
 
     def reason() -> str:
-        return reports.stale_pass(store, utc_now(), patience)
+        return reports.stale_pass(store, utc_now(), _patience(loaded))
 
     await server.serve(web.application(store, loaded.site, utc_now, reason), listener, stop, store.version())
 

@@ -30,6 +30,8 @@ class House:
     feeds: Feeds = PLAIN_FEEDS
     include_drafts: bool = True
     keep_deleted: bool = False
+    max_gone: int = 0
+    accept_deletions: bool = False
     stopped: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
@@ -47,6 +49,8 @@ class House:
             feeds=self.feeds,
             include_drafts=self.include_drafts,
             keep_deleted=self.keep_deleted,
+            max_gone=self.max_gone,
+            accept_deletions=self.accept_deletions,
             stopped=self.stopped,
         )
 

@@ -139,6 +139,47 @@ def test_a_feed_that_is_no_longer_configured_or_has_fewer_formats_is_taken_away(
     assert (house.paths("feeds/top"), house.paths("topics/top"), house.gone("feeds/top.rss")) == ([], [], "")
 
 
+def test_a_configured_feed_with_a_topics_name_is_taken_away_with_its_setting_too(house):
+    rules = FeedRules(channel=Channel(name="security", title="Security"), exclude=("gone",))
+    house.feeds = Feeds(configured=(rules,))
+    house.write("one")
+    house.run()
+    house.feeds = Feeds()
+    house.run()
+
+    assert (house.paths("feeds/security"), house.gone("feeds/security.rss")) == ([], "")
+
+
+def test_a_configured_feed_that_wants_no_article_any_more_stays_published_without(house):
+    house.feeds = Feeds(configured=(top(),))
+    house.write("one")
+    house.run()
+    house.feeds = Feeds(configured=(FeedRules(channel=top().channel, topics=("Nothing",)),))
+    house.run()
+
+    assert (house.titles("top"), house.gone("feeds/top.rss")) == ([], None)
+
+
+def test_a_retagged_articles_old_topic_stays_published_without_it(house):
+    house.write("one", topics="[Space]")
+    house.run()
+    house.write("one", topics="[AI]")
+    house.run()
+
+    assert (house.titles("space"), house.titles("ai")) == ([], ["Title of one"])
+    assert house.gone("feeds/space.rss") is None
+
+
+def test_the_feeds_of_providers_are_taken_away_when_they_are_switched_off(house):
+    house.feeds = Feeds(providers=True)
+    house.write("one", provider="{name: The Daily, domain: daily.example}")
+    house.run()
+    house.feeds = Feeds()
+    house.run()
+
+    assert (house.paths("feeds/provider"), house.gone("feeds/provider.the-daily.rss")) == ([], "")
+
+
 def test_a_configured_feed_stands_in_the_place_of_a_topic_of_its_name(house):
     house.feeds = Feeds(configured=(FeedRules(channel=Channel(name="ai", title="AI, the best"), min_quality=5),))
     house.write("one", quality="3")

@@ -106,3 +106,58 @@ def test_looking_whether_a_folder_can_be_written_to_makes_nothing(tmp_path):
     publish.check(tmp_path / "not" / "yet")
 
     assert os.listdir(tmp_path) == []
+
+
+# --- whose folder it is -------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_made_or_empty_is_marked(tmp_path):
+    for name in ("new/deep", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        (tmp_path / "empty/.gitkeep").touch()
+        (tmp_path / "empty/lost+found").mkdir(exist_ok=True)
+
+        publish.take(tmp_path / name, (), None)
+
+        assert publish.is_whole(tmp_path / name, ())
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "index"),
+    [
+        ("index.html", (), None),
+        ("robots.txt", ("index.html", "feeds"), b"mine"),
+        ("index.html", ("index.html", "feeds"), b"another page"),
+    ],
+)
+def test_a_folder_with_what_feeder_did_not_make_is_refused_until_it_is_handed_over(tmp_path, theirs, ours, index):
+    (tmp_path / theirs).write_bytes(b"theirs")
+
+    with pytest.raises(FolderError, match=rf"holds {theirs}, which feeder did not make; .*{tmp_path}/\.feeder"):
+        publish.take(tmp_path, ours, index)
+
+    assert os.listdir(tmp_path) == [theirs]
+
+
+def test_a_folder_of_an_earlier_feeder_is_marked(tmp_path):
+    put(tmp_path, "index.html", b"mine")
+    put(tmp_path, "feeds/ai.rss", b"one")
+
+    publish.take(tmp_path, {"index.html", "feeds"}, b"mine")
+
+    assert publish.is_whole(tmp_path, ["feeds", "index.html"])
+    assert not publish.is_whole(tmp_path, ["topics"])
+
+
+@pytest.mark.parametrize("at", [".ai.rss.part", ".ai.rss.gz.part"])
+def test_a_link_that_somebody_laid_where_a_document_is_written_leads_nowhere(tmp_path, at):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"untouched")
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / at).symlink_to(victim)
+
+    put(tmp_path / "public", "ai.rss", b"one")
+
+    assert victim.read_bytes() == b"untouched"
+    assert (tmp_path / "public/ai.rss").read_bytes() == b"one"
+    assert not (tmp_path / "public/ai.rss").is_symlink()

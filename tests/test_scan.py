@@ -366,18 +366,18 @@ def test_a_file_that_has_vanished_is_told_apart_from_a_bad_one(root):
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"),
+    ("path", "reason", "transient"),
     [
-        ("folder.md", "not a regular file"),
-        ("file/a.md", "cannot be read: Not a directory"),
-        (f"{'x' * 300}.md", "cannot be read: File name too long"),
+        ("folder.md", "not a regular file", False),
+        ("file/a.md", "cannot be read: Not a directory", True),
+        (f"{'x' * 300}.md", "cannot be read: File name too long", True),
     ],
 )
-def test_what_cannot_be_read_is_told_with_a_reason(root, path, reason):
+def test_what_cannot_be_read_is_told_with_a_reason(root, path, reason, transient):
     (root / "folder.md").mkdir()
     write(root, "file")
 
-    assert Problem(where=path, reason=reason) == refused(root, path)
+    assert Problem(where=path, reason=reason, transient=transient) == refused(root, path)
 
 
 @pytest.mark.parametrize("path", ["pipe.md", "link.md"])

@@ -75,14 +75,15 @@ class House:
     def public(self) -> dict[str, bytes]:
         """The files that were published."""
         root = self.folder / "public"
-        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        files = [path for path in root.rglob("*") if path.is_file() and path.name != ".feeder"]
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 class Worker:
     """A process that goes on, with its log as events that can be waited for."""
 
-    def __init__(self, house: House, arguments: tuple[str, ...]) -> None:
-        self.house, self._arguments = house, arguments
+    def __init__(self, house: House, arguments: tuple[str, ...], module: str = "feeder") -> None:
+        self.house, self._arguments, self._module = house, arguments, module
         self._changed = threading.Condition()
         self.events: list[dict[str, Any]] = []
         self.noise: list[str] = []  # what was said that is no event
@@ -90,7 +91,7 @@ class Worker:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "feeder", *self._arguments],
+            [sys.executable, "-m", self._module, *self._arguments],
             cwd=self.house.folder,
             env=self.house.env,
             stdout=subprocess.PIPE,

@@ -34,8 +34,8 @@ class Files:
     def read(self, path: str) -> bytes:
         """The bytes of the file at `path`. FileNotFoundError when it has gone meanwhile; ArticleError for all else."""
 
-        def wrong(reason: str) -> ArticleError:
-            return ArticleError(Problem(where=path, reason=reason))
+        def wrong(reason: str, *, transient: bool = False) -> ArticleError:
+            return ArticleError(Problem(where=path, reason=reason, transient=transient))
 
         try:
             descriptor = self._open(path)
@@ -55,7 +55,7 @@ class Files:
         except Outside as error:
             raise wrong("a symbolic link out of the folder; copy the file here instead") from error
         except OSError as error:
-            raise wrong(f"cannot be read: {error.strerror}") from error
+            raise wrong(f"cannot be read: {error.strerror}", transient=True) from error
         if len(data) > self._limit:
             raise wrong(f"grew past {self._limit:,} bytes while it was read (max_article_bytes)")
         return data

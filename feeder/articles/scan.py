@@ -33,6 +33,10 @@ class Stamp(NamedTuple):
         """This stamp, or one that equals no other where the file is too young for its times to tell a rewrite."""
         if now_ns - self.ctime_ns > _RACY_NS:  # unlike mtime, nobody can set it
             return self
+        return self.doubtful()
+
+    def doubtful(self) -> Stamp:
+        """This stamp as one that equals no other: the file is read again by the next pass."""
         return self._replace(size=-1)
 
 
@@ -47,12 +51,17 @@ class Changes(Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()  # what could not be looked at
 
 
-def compare(root: Path, known: Known, counting: Callable[[int], object] = lambda _: None) -> Changes:
-    """Look through the whole folder; `counting` is told how many differ so far.
+def compare(
+    root: Path,
+    known: Known,
+    counting: Callable[[int], object] = lambda _: None,
+    entering: Callable[[], object] = lambda: None,
+) -> Changes:
+    """Look through the whole folder; `counting` is told how many differ so far, `entering` called for each folder in it.
 
     FolderError when the folder is not there: nothing is taken for gone then.
     """
-    look = _Look(root, known)
+    look = _Look(root, known, entering)
     changed = {}
     for path, stamp in look.below(""):
         changed[path] = stamp
@@ -97,9 +106,9 @@ def _stamp(root: Path, full: Path) -> Stamp:
 class _Look:
     """One look at a folder: what differs from what is known of it, what is there at all, and what is wrong."""
 
-    def __init__(self, root: Path, known: Known) -> None:
+    def __init__(self, root: Path, known: Known, entering: Callable[[], object] = lambda: None) -> None:
         self.seen: list[str] = []  # the paths of all articles that are there
-        self._root, self._known = root, known
+        self._root, self._known, self._entering = root, known, entering
         self._unread: list[str] = []  # files and folders that could not be looked at
         self._problems: list[Problem] = []
 
@@ -141,6 +150,7 @@ class _Look:
 
     def listing(self, folder: str) -> list[os.DirEntry[str]]:
         """What is in a folder."""
+        self._entering()
         try:
             with os.scandir(self._root / folder) as entries:
                 return list(entries)

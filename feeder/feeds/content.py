@@ -114,7 +114,7 @@ def home_page(provider: Provider) -> str:
 
 def updated(feed: Feed) -> datetime:
     """The last change that a reader of the feed would see."""
-    return max((entry.updated for entry in feed.entries), default=_NEVER)
+    return max((entry.updated for entry in feed.entries), default=feed.emptied or _NEVER)
 
 
 def distinct(feed: Feed) -> tuple[Entry, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -21,6 +21,10 @@ PACKED = ".gz"  # what the name of a document's gzip ends in, as static servers 
 _LEVEL = 6  # of gzip: 9 saves a hundredth more and takes twice as long
 _AT_ONCE = 4  # documents that are compressed or written at a time
 _PART = ".part"  # what a document that is being written ends in
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC  # a file of our own, behind no link
+_INDEX = "index.html"
+MARK = ".feeder"  # an empty file: the folder is feeder's to write to
+_NOBODYS = "lost+found"  # what a file system of its own has at its root
 
 
 class File(Struct, frozen=True, kw_only=True):
@@ -58,6 +62,46 @@ def check(root: Path) -> None:
         )
 
 
+def take(root: Path, ours: Collection[str], index: bytes | None) -> None:
+    """Make the folder `root`, or take one that holds nothing of anybody else's, and mark it.
+
+    `ours` are the names in it that were published there, `index` the first page. FolderError when it holds others: they
+    may be somebody's site, and the mark alone hands it over.
+    """
+    try:
+        check_foreign(root, ours, index)
+        root.mkdir(parents=True, exist_ok=True)
+        (root / MARK).touch()
+    except OSError as error:
+        raise FolderError(f"{root}: cannot be written to: {error.strerror} (setting: public)") from error
+
+
+def check_foreign(root: Path, ours: Collection[str] = (), index: bytes | None = None) -> None:
+    """FolderError when `root` has no mark and holds anything but what `take` is given. Writes nothing."""
+    if not is_whole(root, ()) and (found := _foreign(root, ours, index)):
+        raise FolderError(
+            f"{root}: holds {', '.join(found[:3])}{' …' if len(found) > 3 else ''}, which feeder did not make; move that, "
+            f"set public to another folder, or hand this one over with an empty file {root / MARK} (setting: public)"
+        )
+
+
+def _foreign(root: Path, ours: Collection[str], index: bytes | None) -> list[str]:
+    """The names in `root` that feeder did not put there. Hidden ones stand in nobody's way."""
+    if not root.exists():
+        return []
+    others = sorted(path for path in root.iterdir() if not path.name.startswith(".") and path.name != _NOBODYS)
+    return [path.name for path in others if path.name.removesuffix(PACKED) not in ours or _differs(path, index)]
+
+
+def _differs(path: Path, index: bytes | None) -> bool:
+    return path.name == _INDEX and (index is None or path.read_bytes() != index)
+
+
+def is_whole(root: Path, paths: Iterable[str]) -> bool:
+    """Whether `root` has its mark, and files or folders at `paths`: what it costs little to look at."""
+    return all(os.path.lexists(root / path) for path in (MARK, *paths))
+
+
 def write(root: Path, documents: Iterable[File]) -> None:
     """Put documents at their paths below `root`, each in one step, with its time.
 
@@ -80,7 +124,8 @@ def _write(target: Path, body: bytes, modified: datetime) -> None:
     part = target.with_name(f".{target.name}{_PART}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)  # left by a crash, or laid there by somebody
+        with os.fdopen(os.open(part, _NEW, 0o666), "wb") as file:
             file.write(body)
             file.flush()
             os.utime(file.fileno(), (modified.timestamp(), modified.timestamp()))

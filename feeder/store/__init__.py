@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 from feeder.errors import StoreError, StoreTooNew
 from feeder.store import tables
 
-SCHEMA = "0004"  # the newest migration
+SCHEMA = "0005"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 LAST_PASS = "last_pass"  # noqa: S105 - the rule takes "pass" for a password; it is a fact's name
 SEEN_UNTIL = "seen_until"  # when the last pass planned: no moment that is remembered is later, if the clock is right
@@ -99,6 +99,11 @@ def open_store(url: str) -> Store:
         engine.dispose()
         raise
     return Store(engine)
+
+
+def database_path(url: str) -> Path:
+    """The file of the store at `url`."""
+    return Path(sa.make_url(url).database or "")
 
 
 def copied_store(url: str) -> Store:

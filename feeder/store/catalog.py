@@ -15,7 +15,7 @@ from feeder.records import Record, from_text, seen
 from feeder.records import record as record_of
 from feeder.selection import PLAIN_FEEDS, Feeds
 from feeder.store import feeds
-from feeder.store.keys import among, delete, insert, plain_rows
+from feeder.store.keys import among, chunks, delete, insert, plain_rows
 from feeder.store.tables import articles, entries, files
 
 if TYPE_CHECKING:
@@ -49,9 +49,11 @@ def _stamps(rows: Iterable[Any]) -> dict[str, tuple[int, int, int]]:
     return {path: (size, mtime, ctime) for path, size, mtime, ctime in rows}
 
 
-def forget_stamps(connection: sa.Connection) -> None:
-    """Have every file read again by the next pass."""
-    connection.execute(sa.update(files).values(size=-1))
+def forget_stamps(connection: sa.Connection, paths: Collection[str] | None = None) -> None:
+    """Have every file, or those at `paths`, read again by the next pass."""
+    for chunk in [None] if paths is None else chunks(paths):
+        query = sa.update(files).values(size=-1)
+        connection.execute(query if chunk is None else query.where(files.c.path.in_(chunk)))
 
 
 def problems(connection: sa.Connection) -> list[Problem]:
@@ -82,9 +84,17 @@ def apply(
     """Write what reading some files gave, and mark the feeds that it touches as stale.
 
     A file that is no article any more leaves its last good version in place. Of several files with one identity the
-    newest publishedDateTime speaks; `reread` fetches the record of such a file when it was not read this time.
+    newest publishedDateTime speaks; `reread` fetches the record of such a file when it was not read this time; one that
+    it cannot fetch is read again by the next pass, and an article that only such files hold stays as it is.
     `announced` says that nobody is told of what comes out with these.
     """
+    unread: set[str] = set()
+
+    def read(path: str) -> Record | None:
+        if (record := reread(path)) is None:
+            unread.add(path)
+        return record
+
     touched = _write_files(connection, readings, gone)
     fresh = {reading.path: reading.record for reading in readings if reading.record}
     known = {row.id: row for row in among(connection, sa.select(articles), articles.c.id, touched)}
@@ -93,10 +103,11 @@ def apply(
     settled = []
     for article_id in sorted(touched):
         row = known.get(article_id)
-        speaker = _speaker(holders.get(article_id, []), fresh, row, feeds_of, reread)
+        speaker = _speaker(holders.get(article_id, []), fresh, row, feeds_of, read)
         if speaker is not None or not keep_deleted:
             settled.append(_settle(article_id, speaker, row, now=now, include_drafts=include_drafts))
     _write_articles(connection, [change for change in settled if change], known, now if announced else None)
+    forget_stamps(connection, unread)
 
 
 def settle_orphans(connection: sa.Connection, feeds_of: Feeds, *, keep: bool) -> None:
@@ -205,6 +216,8 @@ def _speaker(
             record = reread(path)
         if record is not None:
             found.append((path, record))
+    if not found and row is not None and (good_ones := [path for path, good in paths if good]):
+        return good_ones[0], _kept(row, feeds_of)  # the next pass reads them
     return max(found, key=lambda holder: holder[1].published, default=None)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from msgspec import Struct
 
-from feeder.models import Document
+from feeder.models import ALL, Document
 from feeder.store.keys import plain_rows
 from feeder.store.tables import MICROSECONDS, documents
 from feeder.store.tables import feeds as feed_rows
@@ -107,10 +107,11 @@ def times(connection: sa.Connection) -> dict[str, int]:
 
 
 def feeds(connection: sa.Connection) -> set[str]:
-    """The names of the feeds that have documents."""
+    """The names of the feeds that have documents and entries; the feed of all articles has documents in any case."""
     # One look into the index for each feed: a list of all documents would be as long as the archives.
     is_there = sa.exists().where(documents.c.feed == feed_rows.c.name, documents.c.moved_to.is_(None))
-    return set(connection.execute(sa.select(feed_rows.c.name).where(is_there)).scalars())
+    is_shown = sa.or_(feed_rows.c.emptied.is_(None), feed_rows.c.name == ALL)
+    return set(connection.execute(sa.select(feed_rows.c.name).where(is_there, is_shown)).scalars())
 
 
 def remove(connection: sa.Connection, path: str, moved_to: str, now: datetime) -> None:

@@ -22,7 +22,7 @@ def mark_stale(connection: sa.Connection, titles: Mapping[str, str]) -> None:
     for chunk in chunks(there):
         connection.execute(sa.update(feeds).where(feeds.c.name.in_(chunk)).values(stale=True))
     new = [
-        {"name": name, "title": title, "stale": True, "archives": 0}
+        {"name": name, "title": title, "stale": True, "archives": 0, "configured": False}
         for name, title in titles.items()
         if name not in there
     ]
@@ -51,10 +51,28 @@ def stale(connection: sa.Connection) -> list[Topic]:
     return [Topic(slug=name, label=title) for name, title in connection.execute(query)]
 
 
-def freshen(connection: sa.Connection, names: Collection[str]) -> None:
-    """The feeds of these names were built."""
-    for chunk in chunks(names):
-        connection.execute(sa.update(feeds).where(feeds.c.name.in_(chunk)).values(stale=False))
+def freshen(
+    connection: sa.Connection,
+    emptied: Mapping[str, datetime | None],
+    filled: Collection[str],
+    configured: Collection[str],
+) -> None:
+    """Feeds were built: those in `filled` with entries, those in `emptied`, since when they have none, without.
+
+    `configured` are the names of those that the settings have; it is remembered of a feed that has entries.
+    """
+    for chunk in chunks(filled):
+        values = {"stale": False, "emptied": None, "configured": feeds.c.name.in_(configured)}
+        connection.execute(sa.update(feeds).where(feeds.c.name.in_(chunk)).values(values))
+    for name, since in emptied.items():
+        connection.execute(sa.update(feeds).where(feeds.c.name == name).values(stale=False, emptied=since))
+
+
+def about(connection: sa.Connection, name: str) -> tuple[str, bool, datetime | None]:
+    """A feed's title, whether the settings had it when it last had entries, and since when it has none."""
+    query = sa.select(feeds.c.title, feeds.c.configured, feeds.c.emptied).where(feeds.c.name == name)
+    row = connection.execute(query).one_or_none()
+    return ("", False, None) if row is None else (row.title, row.configured, row.emptied)
 
 
 def unarchived(connection: sa.Connection, most: int, now: datetime) -> dict[str, int]:

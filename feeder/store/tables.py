@@ -125,6 +125,8 @@ feeds = sa.Table(
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("stale", sa.Boolean, nullable=False),
     sa.Column("archives", sa.Integer, nullable=False),  # how many are full
+    sa.Column("emptied", Moment),  # since when it is published without entries; null: it has some, or is not published
+    sa.Column("configured", sa.Boolean, nullable=False),  # the settings had it when it last had entries
     sa.Index(None, "stale"),
 )
 
