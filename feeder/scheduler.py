@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.date import DateTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from feeder.outbox import CLOCKS_DIFFER
 from feeder.wallclock import Steps
@@ -17,6 +17,17 @@ from feeder.wallclock import Steps
 _HOUSEKEEPING = 3_600.0  # seconds
 _LOOK = 5.0  # seconds between two looks whether the clock was set
 _STEP = timedelta(seconds=2)  # more than a clock drifts within that time
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]  # the library says nothing of its types
+    """So many seconds after the last time. APScheduler's own trigger counts all times that were missed, one by one."""
+
+    def __init__(self, seconds: float) -> None:
+        self._period = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """The next time, never one that is past."""
+        return now + self._period
 
 
 class Clock:
@@ -48,7 +59,7 @@ class Clock:
             timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
         for name, job in (("pass", start_pass), ("housekeeping", keep_house)):
-            self.jobs.add_job(job, _every(self._periods[name]), id=name)
+            self.jobs.add_job(job, _Every(self._periods[name]), id=name)
 
     def pass_at(self, moment: datetime | None) -> None:
         """Start a small pass at `moment`, when an embargo ends, in place of an earlier such moment; None: at none."""
@@ -64,7 +75,7 @@ class Clock:
         if abs(step) <= _STEP:
             return
         for name, seconds in self._periods.items():
-            self.jobs.reschedule_job(name, trigger=_every(seconds))
+            self.jobs.reschedule_job(name, trigger=_Every(seconds))
         if step < -CLOCKS_DIFFER:
             self._set_back()
         self._start_pass()
@@ -83,7 +94,3 @@ class Clock:
     def _look(self) -> None:
         self._looking = self._loop.call_later(_LOOK, self._look)
         self.notice(self._steps.look())
-
-
-def _every(seconds: float) -> IntervalTrigger:
-    return IntervalTrigger(seconds=seconds, timezone="UTC")

@@ -919,3 +919,20 @@ def test_what_is_on_its_way_while_the_clock_is_set_back_is_looked_for(post, mast
 
     assert asyncio.run(work()) == Tally(unknown=1, delivered=1)
     assert len(mastodon.ledger.taken) == 1
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400)])
+def test_what_is_in_doubt_is_found_by_a_clock_that_is_ahead_still(post, mastodon, articles, ahead):
+    """By that clock it was sent long after the instance says that it was written."""
+    post.time = START + ahead
+    post.plan("fedi", articles[0])
+    post.drain("fedi", to_mastodon(mastodon))
+    post.plan("fedi", articles[1])
+    post.drain("fedi", to_mastodon(mastodon))
+    first = next(each for each in post.found() if each.subject == articles[0].id)
+    with post.store.write() as connection:
+        deliveries.save(connection, replace(first, state=State.SENDING, remote_id=""))
+    post.time += LATER
+
+    assert post.drain("fedi", to_mastodon(mastodon)) == Tally(delivered=1)
+    assert len(mastodon.ledger.taken) == 2

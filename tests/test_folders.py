@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests import fakes
-from tests.worker import House, Worker
+from tests.worker import House
 
 
 def ready(worker, status):
@@ -136,7 +136,8 @@ def test_a_check_says_that_the_public_folder_is_somebody_elses(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_worker_whose_pass_hangs_ends_within_ten_seconds(tmp_path, number):
     house = House(tmp_path)
-    with Worker(house, ("run", "--serve", "--port", "0"), module="tests.hanging") as worker:
+    house.program = ("-m", "tests.hanging")
+    with house.worker() as worker:
         while json.loads(house.feeder("status", "--json").stdout)["articles"]["published"] < 5:
             continue
         began = time.monotonic()

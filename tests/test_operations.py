@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import fakes
-from tests.chaos import crowd, traffic
+from tests.chaos import bombs, crowd, traffic
 from tests.worker import House, Worker
 
 NEWSROOM = '[targets.newsroom]\nkind = "slack"\n' + fakes.LOOPBACK_TOML
@@ -334,6 +334,15 @@ def test_a_poisoned_article_and_a_dead_target_keep_nothing_from_the_others(tmp_p
     assert found.missing == []
     assert found.doubled == []
     assert found.dead_letters == 1
+
+
+def test_a_target_that_answers_with_bombs_costs_the_worker_no_memory_and_the_others_nothing(tmp_path):
+    found = bombs.run(tmp_path, articles=len(bombs.sorts()), plain=False)
+
+    assert found.doubled == 0
+    assert found.bombs >= len(bombs.sorts())
+    assert found.memory < 300_000_000  # half of it is Python; one of the bombs unpacks to a gigabyte
+    assert found.delays[-1] < 10
 
 
 def test_two_writers_and_eight_readers_never_find_the_database_locked(tmp_path):

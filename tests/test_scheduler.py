@@ -16,7 +16,8 @@ def now() -> datetime:
 
 
 @pytest.mark.parametrize(("job", "called"), [("pass", ["pass"]), ("housekeeping", ["house"])])
-def test_what_was_missed_while_a_machine_slept_comes_once(job, called):
+@pytest.mark.parametrize("ago", [timedelta(hours=5), timedelta(days=100_000)])
+def test_what_was_missed_while_a_machine_slept_comes_once_however_much_it_is(job, called, ago):
     calls = []
 
     async def wake_up() -> datetime:
@@ -35,7 +36,7 @@ def test_what_was_missed_while_a_machine_slept_comes_once(job, called):
         )
         with made:
             made.jobs.pause()
-            made.jobs.modify_job(job, next_run_time=datetime.now(UTC) - timedelta(hours=5))
+            made.jobs.modify_job(job, next_run_time=datetime.now(UTC) - ago)
             made.jobs.resume()
             await asyncio.wait_for(came.wait(), 60)
             return made.jobs.get_job(job).next_run_time

@@ -29,6 +29,8 @@ def environment(**changes: str) -> dict[str, str]:
 class House:
     """A folder with seeds, settings and what feeder makes of them."""
 
+    program: tuple[str, ...] = ("-m", "feeder")  # what Python is told to run
+
     def __init__(self, folder: Path, settings: str = "", **env: str) -> None:
         self.folder, self.env = folder, environment(**env)
         self.seeds = folder / "seeds"
@@ -40,7 +42,7 @@ class House:
     def feeder(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "feeder", *arguments],
+            [sys.executable, *self.program, *arguments],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
@@ -82,8 +84,8 @@ class House:
 class Worker:
     """A process that goes on, with its log as events that can be waited for."""
 
-    def __init__(self, house: House, arguments: tuple[str, ...], module: str = "feeder") -> None:
-        self.house, self._arguments, self._module = house, arguments, module
+    def __init__(self, house: House, arguments: tuple[str, ...]) -> None:
+        self.house, self._arguments = house, arguments
         self._changed = threading.Condition()
         self.events: list[dict[str, Any]] = []
         self.noise: list[str] = []  # what was said that is no event
@@ -91,7 +93,7 @@ class Worker:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", self._module, *self._arguments],
+            [sys.executable, *self.house.program, *self._arguments],
             cwd=self.house.folder,
             env=self.house.env,
             stdout=subprocess.PIPE,

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import crowd, kills, traffic
+from tests.chaos import bombs, clocks, crowd, kills, traffic
 from tests.crashing import Nursery
 from tests.worker import ROOT, SEEDS
 
@@ -20,7 +23,9 @@ from tests.worker import ROOT, SEEDS
 def main() -> int:
     """Run what was asked for, or all; the exit code says whether every promise held."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="*", choices=["kills", "crowd", "traffic", "fuzz", []], default=[])
+    parser.add_argument(
+        "what", nargs="*", choices=["kills", "crowd", "bombs", "clocks", "traffic", "fuzz", []], default=[]
+    )
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seconds", type=int, default=600)
     chosen = parser.parse_args()
@@ -28,6 +33,8 @@ def main() -> int:
     parts = {
         "kills": lambda: _kills(chosen.kills),
         "crowd": _crowd,
+        "bombs": _bombs,
+        "clocks": _clocks,
         "traffic": lambda: _traffic(chosen.seconds),
         "fuzz": lambda: [row for what in ("articles", "passes", "answers") for row in _fuzz(what, chosen.seconds)],
     }
@@ -39,6 +46,7 @@ def main() -> int:
 
 
 Row = tuple[str, str, bool]
+T = TypeVar("T")
 # What a seed gets as its body, for the fuzzers to change: entities, HTML, references, nesting.
 _ODD = (
     b'<p title="&#65;">a&#1;&amp;&lt;b&#xFFFE;</p>\n\n[r]: https://x.example/ "t"\n\n'
@@ -91,6 +99,39 @@ def _crowd() -> list[Row]:
     arrived = not found.missing and not found.doubled
     figure = f"{len(found.missing)} missing, {len(found.doubled)} doubled, delay p50 {p50:.2f} s, p99 {p99:.2f} s"
     return [("50 targets, 200 articles, one poisoned, one target dead", figure, arrived and p99 < 1)]
+
+
+def _bombs() -> list[Row]:
+    plain, found = (
+        _in_a_folder(lambda folder, each=each: bombs.run(folder, articles=150, plain=each)) for each in (1, 0)
+    )
+    rows: list[Row] = []
+    for what, before, after, bearable in (
+        ("delay", plain.delays, found.delays, 0.25),
+        ("web server's answers", plain.stalls, found.stalls, 0.1),
+    ):
+        p99, p99_before = (each[len(each) * 99 // 100] for each in (after, before))
+        figure = f"p99 {p99 * 1e3:.0f} ms, longest {after[-1] * 1e3:.0f} ms"
+        figure += f"; without bombs {p99_before * 1e3:.0f} ms, {before[-1] * 1e3:.0f} ms"
+        rows.append((f"{found.bombs} bombs, other {what}", figure, p99 < p99_before + bearable))
+    grown = (found.memory - plain.memory) / 1e6
+    return [*rows, ("memory that bombs take", f"{grown:.0f} MB", grown < 30 and not found.doubled)]
+
+
+def _clocks() -> list[Row]:
+    rows = []
+    for restarts, shift in product((True, False), clocks.SHIFTS):
+        found = _in_a_folder(lambda folder, *given: clocks.run(folder, *given, articles=8), shift, restarts)
+        what = f"clock set by {shift.total_seconds() / 3600:+.0f} h and back, {'kill -9' if restarts else 'running'}"
+        figure = f"{len(found.lost)} lost, {len(found.doubled)} doubled, held {dict(found.held)}, silent {found.silent:.0f} s"
+        holds = not found.lost and not found.doubled and found.silent < 60 and found.passes
+        rows.append((what, f"{figure}, quiet after {found.quiet:.0f} s", holds and found.quiet < float("inf")))
+    return rows
+
+
+def _in_a_folder(work: Callable[..., T], *given: object) -> T:
+    with tempfile.TemporaryDirectory() as folder:
+        return work(Path(folder), *given)
 
 
 def _traffic(seconds: float) -> list[Row]:
