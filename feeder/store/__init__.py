@@ -22,6 +22,7 @@ from feeder.store import tables
 SCHEMA = "0004"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 LAST_PASS = "last_pass"  # noqa: S105 - the rule takes "pass" for a password; it is a fact's name
+FAILED_PASS = "failed_pass"  # noqa: S105 - the same
 BACKUP_OF = "backup_of"  # when a store was copied: what was sent since then it does not know
 _PAGES = ("page_size=16384", "cache_size=-32000")  # bytes, KiB: six articles on a page instead of one
 _BUSY_SECONDS = 30  # how long one writer waits for another

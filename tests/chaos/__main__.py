@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import crowd, kills, traffic
+from tests.chaos import crowd, folders, kills, traffic
 from tests.crashing import Nursery
 from tests.worker import ROOT, SEEDS
 
@@ -20,8 +20,9 @@ from tests.worker import ROOT, SEEDS
 def main() -> int:
     """Run what was asked for, or all; the exit code says whether every promise held."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="*", choices=["kills", "crowd", "traffic", "fuzz", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["kills", "crowd", "traffic", "folders", "fuzz", []], default=[])
     parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=600)
     chosen = parser.parse_args()
     table = Table("what", "figure", "holds", title="Faults in numbers")
@@ -29,6 +30,7 @@ def main() -> int:
         "kills": lambda: _kills(chosen.kills),
         "crowd": _crowd,
         "traffic": lambda: _traffic(chosen.seconds),
+        "folders": lambda: _folders(chosen.rounds),
         "fuzz": lambda: [*_fuzz("articles", chosen.seconds), *_fuzz("answers", chosen.seconds)],
     }
     rows = [row for name, part in parts.items() if not chosen.what or name in chosen.what for row in part()]
@@ -93,6 +95,17 @@ def _traffic(seconds: float) -> list[Row]:
         found = traffic.run(Path(folder), seconds=seconds)
     figure = f"{seconds:.0f} s: {sum(found.writes)} writes, {sum(found.reads)} reads, {len(found.errors)} errors"
     return [("two writers, eight readers", figure, not found.errors)]
+
+
+def _folders(rounds: int) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = folders.run(Path(folder), rounds=rounds)
+    figure = (
+        f"{len(found.faults)} faults ({', '.join(dict.fromkeys(found.faults))}): {len(found.withdrawn)} withdrew, "
+        f"{len(found.doubled)} doubled, {len(found.missing)} missing, slowest new article {found.delays[-1]:.1f} s"
+    )
+    holds = not (found.withdrawn or found.doubled or found.missing or found.errors)
+    return [("folders gone, replaced, emptied", figure, holds and found.delays[-1] < 2 * folders.INTERVAL)]
 
 
 def _fuzz(what: str, seconds: int) -> list[Row]:
