@@ -135,6 +135,9 @@ def print_status(found: dict[str, Any]) -> None:
         )
     console.print(f"feeds      {len(found['feeds'])}: {', '.join(found['feeds'])}", highlight=False, markup=False)
     console.print(f"last pass  {last['ended'] if last else 'never'}", highlight=False)
+    if failed := found["failed_pass"]:
+        said = f"           failed at {failed['at']}: {failed['reason']}"
+        console.print(said, style="red", highlight=False, markup=False)
     rows = []
     for name, target in found["targets"].items():
         kind = target["kind"] or "not in the settings"

@@ -166,10 +166,14 @@ class Passes:
 
     def _run(self, paths: set[str] | None, prepared: bool) -> tuple[Report, Identity | None]:
         """A pass, and which folder it looked at."""
-        if not prepared:
-            self._house.prepare()
-        source = watch.identity(self._house.source) if paths is None else None
-        return self._house.run(paths), source
+        try:
+            if not prepared:
+                self._house.prepare()
+            source = watch.identity(self._house.source) if paths is None else None
+            return self._house.run(paths), source
+        except (FeederError, OSError) as error:
+            self._house.note_failure(str(error))
+            raise
 
     def _log(self, report: Report, *, whole: bool) -> None:
         found = {problem.where: problem for problem in report.problems}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
+from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import __version__, outbox, websub
 from feeder.articles import crew, scan
@@ -29,7 +31,7 @@ from feeder.models import ALL, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.records import Record
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import BACKUP_OF, LAST_PASS, SEEN_UNTIL, Store, catalog, fact, missing, news, set_fact
+from feeder.store import BACKUP_OF, FAILED_PASS, LAST_PASS, SEEN_UNTIL, Store, catalog, fact, missing, news, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
 from feeder.store.missing import Missing
@@ -140,6 +142,12 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         set_fact(connection, _ADOPT, "yes")
         log.warning("store.restored", backup_of=since, held=held, way_out="feeder deliveries --state unknown")
 
+    def note_failure(self, reason: str) -> None:
+        """Keep why a pass failed, for `feeder status`, as far as the store takes it."""
+        told = {"at": self.now().isoformat(timespec="seconds"), "reason": reason}
+        with suppress(SQLAlchemyError), self.store.write() as connection:
+            set_fact(connection, FAILED_PASS, json.dumps(told))
+
     def _remember(self, report: Report) -> Report:
         """Keep what `feeder status` tells of the last pass; the report, with the time of the next embargo."""
         now = self.now()
@@ -150,6 +158,8 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         }
         with self.store.write() as connection:
             set_fact(connection, LAST_PASS, json.dumps(told))
+            if fact(connection, FAILED_PASS):
+                set_fact(connection, FAILED_PASS, "")
             return replace(report, embargo=news.next_embargo(connection, now), missing=missing.noted(connection))
 
     def _built_with(self) -> str:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from feeder import websub
 from feeder.errors import Problem, UsageError
 from feeder.models import Delivery, Site, State
-from feeder.store import LAST_PASS, Store, catalog, deliveries, documents, fact, missing, news
+from feeder.store import FAILED_PASS, LAST_PASS, Store, catalog, deliveries, documents, fact, missing, news
 from feeder.targets.base import Endpoint
 
 
@@ -39,6 +39,7 @@ def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict
                 for name in names
             },
             "last_pass": json.loads(fact(connection, LAST_PASS) or "null"),
+            "failed_pass": json.loads(fact(connection, FAILED_PASS) or "null"),  # since then
         }
 
 
@@ -50,6 +51,9 @@ def stale_pass(store: Store, now: datetime, patience: timedelta) -> str:
     with store.read() as connection:
         last = json.loads(fact(connection, LAST_PASS) or "null")
         held = missing.noted(connection)
+        failed = fact(connection, FAILED_PASS)
+    if failed:
+        return "the last pass failed; the log and `feeder status` say why"
     if last is None:
         return "no worker has made a pass yet"
     ended = datetime.fromisoformat(last["ended"])

@@ -84,6 +84,22 @@ def test_a_person_accepts_deletions_with_and_without_a_worker(tmp_path):
     assert json.loads(house.feeder("status", "--json").stdout)["articles"]["published"] == 0
 
 
+def test_a_folder_that_is_not_there_is_told_to_strangers_without_its_path_and_to_the_operator_with_it(tmp_path):
+    house = House(tmp_path)
+    with house.worker() as worker:
+        worker.wait_for("pass.done")
+        house.seeds.rename(tmp_path / "away")
+        assert "seeds: the folder of articles cannot be read" in worker.wait_for("pass.failed")["reason"]
+        assert ready(worker, 503)["reason"] == "passes: a folder cannot be read or written; the log says which"
+        assert "seeds: the folder of articles cannot be read" in house.feeder("status").stdout
+        with house.worker("serve", "--port", "0") as web:
+            assert ready(web, 503)["reason"] == "the last pass failed; the log and `feeder status` say why"
+
+        (tmp_path / "away").rename(house.seeds)
+        ready(worker, 200)
+        assert json.loads(house.feeder("status", "--json").stdout)["failed_pass"] is None
+
+
 def test_a_folder_that_is_replaced_is_watched_again(tmp_path):
     house = House(tmp_path)
     with house.worker() as worker:

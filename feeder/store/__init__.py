@@ -23,6 +23,7 @@ SCHEMA = "0005"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 LAST_PASS = "last_pass"  # noqa: S105 - the rule takes "pass" for a password; it is a fact's name
 SEEN_UNTIL = "seen_until"  # when the last pass planned: no moment that is remembered is later, if the clock is right
+FAILED_PASS = "failed_pass"  # noqa: S105 - the same
 BACKUP_OF = "backup_of"  # when a store was copied: what was sent since then it does not know
 _PAGES = ("page_size=16384", "cache_size=-32000")  # bytes, KiB: six articles on a page instead of one
 _BUSY_SECONDS = 30  # how long one writer waits for another

@@ -15,7 +15,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import bombs, clocks, crowd, kills, traffic
+from tests.chaos import bombs, clocks, crowd, folders, kills, traffic
 from tests.crashing import Nursery
 from tests.worker import ROOT, SEEDS
 
@@ -23,10 +23,9 @@ from tests.worker import ROOT, SEEDS
 def main() -> int:
     """Run what was asked for, or all; the exit code says whether every promise held."""
     parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "what", nargs="*", choices=["kills", "crowd", "bombs", "clocks", "traffic", "fuzz", []], default=[]
-    )
+    parser.add_argument("what", nargs="*", help="some of the parts")
     parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=600)
     chosen = parser.parse_args()
     table = Table("what", "figure", "holds", title="Faults in numbers")
@@ -36,8 +35,11 @@ def main() -> int:
         "bombs": _bombs,
         "clocks": _clocks,
         "traffic": lambda: _traffic(chosen.seconds),
+        "folders": lambda: _folders(chosen.rounds),
         "fuzz": lambda: [row for what in ("articles", "passes", "answers") for row in _fuzz(what, chosen.seconds)],
     }
+    if unknown := set(chosen.what) - parts.keys():
+        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(parts)}")
     rows = [row for name, part in parts.items() if not chosen.what or name in chosen.what for row in part()]
     for what, figure, holds in rows:
         table.add_row(what, figure, "yes" if holds else "NO")
@@ -139,6 +141,17 @@ def _traffic(seconds: float) -> list[Row]:
         found = traffic.run(Path(folder), seconds=seconds)
     figure = f"{seconds:.0f} s: {sum(found.writes)} writes, {sum(found.reads)} reads, {len(found.errors)} errors"
     return [("two writers, eight readers", figure, not found.errors)]
+
+
+def _folders(rounds: int) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = folders.run(Path(folder), rounds=rounds)
+    figure = (
+        f"{len(found.faults)} faults ({', '.join(dict.fromkeys(found.faults))}): {len(found.withdrawn)} withdrew, "
+        f"{len(found.doubled)} doubled, {len(found.missing)} missing, slowest new article {found.delays[-1]:.1f} s"
+    )
+    holds = not (found.withdrawn or found.doubled or found.missing or found.errors)
+    return [("folders gone, replaced, emptied", figure, holds and found.delays[-1] < 2 * folders.INTERVAL)]
 
 
 def _fuzz(what: str, seconds: int) -> list[Row]:
