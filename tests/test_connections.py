@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import pytest
 
 from feeder.connections import MOST, RESERVED, Connections, share
-from tests.worker import ROOT
+from tests.worker import ROOT, House
 
 
 class Client:
@@ -80,3 +83,20 @@ def test_a_process_claims_the_descriptors_that_it_may_have(soft, hard, got):
     )
 
     assert done.stdout.split() == [str(got), str(share(got))]
+
+
+def test_more_idle_clients_than_descriptors_stop_neither_the_worker_nor_its_readers(tmp_path):
+    house = House(tmp_path)
+    with house.worker(descriptors=320) as worker, ExitStack() as stack:
+        limited = worker.wait_for("web.connections_limited")
+        worker.wait_for("pass.done")
+        at = urlsplit(worker.url)
+        for _ in range(400):
+            stack.enter_context(socket.create_connection((at.hostname, at.port)))
+        assert worker.get("feeds/all.rss").status_code == 200
+        house.write_article("late", "Out all the same")
+        worker.wait_for("pass.done")
+        assert "Out all the same" in worker.get("feeds/all.rss").text
+
+    assert (limited["descriptors"], limited["connections"]) == (320, share(320))
+    assert (worker.noise, [event for event in worker.events if event["event"] == "library.logged"]) == ([], [])

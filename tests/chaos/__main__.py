@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import crowd, kills, traffic
+from tests.chaos import crowd, kills, rude, traffic
 from tests.crashing import Nursery
 from tests.worker import ROOT, SEEDS
 
@@ -20,7 +20,7 @@ from tests.worker import ROOT, SEEDS
 def main() -> int:
     """Run what was asked for, or all; the exit code says whether every promise held."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="*", choices=["kills", "crowd", "traffic", "fuzz", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["kills", "crowd", "traffic", "rude", "fuzz", []], default=[])
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seconds", type=int, default=600)
     chosen = parser.parse_args()
@@ -29,6 +29,7 @@ def main() -> int:
         "kills": lambda: _kills(chosen.kills),
         "crowd": _crowd,
         "traffic": lambda: _traffic(chosen.seconds),
+        "rude": lambda: _rude(min(chosen.seconds, 60)),
         "fuzz": lambda: [*_fuzz("articles", chosen.seconds), *_fuzz("answers", chosen.seconds)],
     }
     rows = [row for name, part in parts.items() if not chosen.what or name in chosen.what for row in part()]
@@ -93,6 +94,20 @@ def _traffic(seconds: float) -> list[Row]:
         found = traffic.run(Path(folder), seconds=seconds)
     figure = f"{seconds:.0f} s: {sum(found.writes)} writes, {sum(found.reads)} reads, {len(found.errors)} errors"
     return [("two writers, eight readers", figure, not found.errors)]
+
+
+def _rude(seconds: float) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = rude.run(Path(folder), seconds=seconds)
+    polite = (
+        f"{seconds:.0f} s: {found.requests} polite requests, p99 {found.p99 * 1000:.0f} ms, {len(found.errors)} errors"
+    )
+    cost = f"{found.memory / 1e6:.0f} MB, {found.descriptors} descriptors, {found.log_bytes} bytes of log"
+    return [
+        ("rude clients beside a worker with 1,024 descriptors", polite, not found.errors),
+        ("its articles, dropped meanwhile", f"{found.published} of {found.dropped} published", not found.unpublished),
+        ("what it took", cost, found.memory < 400e6 and found.descriptors < 1_000 and found.log_bytes < 100_000),
+    ]
 
 
 def _fuzz(what: str, seconds: int) -> list[Row]:
