@@ -1,43 +1,44 @@
-"""The web server: a socket, patience with slow clients, a memory for what was just asked, and its end. The only home of uvicorn.
+"""The web server: a socket, limits for slow, greedy and broken clients, and its end. The only home of uvicorn.
 
-Readers ask the same again and again, byte for byte. What was answered a second ago is answered from memory, in the
-protocol itself, as long as nothing was published since: the application need not look at it again.
+What a client can cost is bounded: a place among the connections (`connections`), LARGEST_REQUEST bytes that it says, two
+pieces of an answer that it does not read; each for PATIENCE seconds at most.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from feeder import memory
+from feeder.connections import MOST, Connections
 from feeder.errors import Problem, SettingsError
+from feeder.memory import Memory
 
-PATIENCE = 30.0  # seconds from a request's first byte to the last byte of its answer
-LARGEST_REQUEST = 65_536  # bytes of a request, headers and all: nothing here takes a body
-CONNECTIONS = 1_000  # at a time; whoever comes then is told to come later
-_KEPT = 15  # seconds that an idle connection is kept
-_MEMORY = 32_000_000  # bytes of answers that are remembered
-_LARGEST_KEPT = 2_048  # bytes of a request whose answer is remembered
+PATIENCE = 30.0  # seconds for a request to come and be answered, and then for each piece of the answer to be read
+LARGEST_REQUEST = 65_536  # bytes of a request, or of several that came at once: nothing here takes a body
+_HEADERS = 100  # of a request: each takes Python a multiple of its bytes
+_KEPT = 15.0  # seconds that an idle connection is kept
+_PIECE = 65_536  # bytes of an answer that are written while the client reads
+_AT_WORK = 8  # requests that the application answers at once: the database's pool of 15 is the worker's too
+_ACCEPTED = 16  # connections that asyncio accepts in one go, before it looks whether there is a place for them
+_QUEUE = 1_024  # connections that wait in the kernel to be accepted
 _REQUEST = "feeder.request"  # an extension of ASGI: the bytes of a request whose answer may be remembered
-_KEPT_STATUSES = frozenset({200, 303, 304, 308, 404, 410})
-_NOT_KEPT = re.compile(rb"\r\n(connection|upgrade|expect|content-length|transfer-encoding):", re.IGNORECASE)
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens. SettingsError when the address cannot be had."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=_QUEUE)
     except (OSError, OverflowError) as error:
         reason = f"the web server cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}"
         raise SettingsError(
@@ -50,23 +51,27 @@ async def serve(
     listener: socket.socket,
     stop: asyncio.Event,
     version: Callable[[], object] | None = None,
+    *,
+    limit: int = MOST,
+    clock: Callable[[], float] = time.time,
 ) -> None:
     """Serve until `stop` is set; what is being answered then is finished.
 
     `version` tells what is served now from what was served before: without it nothing is answered from memory.
+    `limit` is the number of connections at a time; `clock` gives seconds since 1970.
     """
-    memory = _Memory(version) if version else None
+    remembered = Memory(version, clock) if version else None
     server = _Server(
         uvicorn.Config(
-            _remembering(app, memory) if memory else app,
-            http=_protocol(memory),
+            _answering(app, remembered),
+            http=_protocol(Connections(limit), remembered),
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             lifespan="off",
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=_KEPT,
+            backlog=_ACCEPTED,
+            limit_concurrency=limit + _QUEUE,  # requests that are being answered, though many clients have left
             timeout_graceful_shutdown=5,
         )
     )
@@ -83,167 +88,189 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-
-class _Memory:
-    """Whole answers by the very bytes of their requests, for a second or two and as long as the same is served."""
-
-    def __init__(self, version: Callable[[], object]) -> None:
-        self._version = version
-        self._served: object = None  # the version that the answers are of
-        self._answers: dict[bytes, tuple[bytes, int]] = {}  # with the second in which they were given
-        self._renewing: set[bytes] = set()  # requests that are being answered anew
-        self._size = 0
-
-    def served(self) -> object:
-        """The version that is served now."""
-        if (served := self._version()) != self._served:
-            self._served = served
-            self._forget()
-        return served
-
-    def answer(self, request: bytes) -> bytes | None:
-        """The answer to `request`, if it is known. When it is a second old, one is told that it is not: to renew it."""
-        self.served()
-        if (known := self._answers.get(request)) is None:
-            return None
-        answer, given = known
-        age = int(time.time()) - given
-        if age == 0 or (age == 1 and request in self._renewing):
-            return answer
-        if age == 1:
-            self._renewing.add(request)
-        else:
-            self._drop(request)
-        return None
-
-    def keep(self, request: bytes, answer: bytes, served: object) -> None:
-        """Remember an answer, unless something was published since `served` was."""
-        if served != self.served():
-            return
-        self._drop(request)
-        if self._size + len(answer) > _MEMORY:
-            self._forget()
-        self._answers[request] = answer, int(time.time())
-        self._size += len(request) + len(answer)
-
-    def _drop(self, request: bytes) -> None:
-        self._renewing.discard(request)
-        if (known := self._answers.pop(request, None)) is not None:
-            self._size -= len(request) + len(known[0])
-
-    def _forget(self) -> None:
-        self._answers.clear()
-        self._renewing.clear()
-        self._size = 0
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; asyncio takes one number for what it accepts at once and for the kernel's queue, and the queue is longer."""
+        await super().startup(sockets)
+        for each in sockets or []:
+            each.listen(_QUEUE)
 
 
-def _remembering(app: ASGIApp, memory: _Memory) -> ASGIApp:
-    """`app`, with those answers kept that are whole and need no second look."""
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _answering(app: ASGIApp, remembered: Memory | None) -> ASGIApp:
+    """`app`, a few requests at a time, whose answers go out in pieces, as the client reads them, and may be remembered."""
+    room = asyncio.Semaphore(_AT_WORK)
 
     async def answering(scope: Scope, receive: Receive, send: Send) -> None:
-        request = scope.get("extensions", {}).get(_REQUEST, {}).get("bytes")
-        if request is None:
-            await app(scope, receive, send)
-            return
         said: list[Message] = []
-        served = memory.served()
 
-        async def keeping(message: Message) -> None:
+        async def say(message: Message) -> None:
             said.append(message)
-            await send(message)
 
-        await app(scope, receive, keeping)
-        if len(said) == 2 and _may_be_kept(said[0]) and not said[1].get("more_body"):
-            body = b"" if scope["method"] == "HEAD" else said[1].get("body", b"")
-            memory.keep(request, _written(said[0], body), served)
+        served = remembered.served() if remembered else None
+        try:
+            async with room:
+                await app(scope, receive, say)
+            if remembered and (request := scope.get("extensions", {}).get(_REQUEST)):
+                remembered.keep(request["bytes"], said[0], _body(scope, said), served)
+        finally:
+            for message in said:
+                await _send_pieces(message, send)
 
     return answering
 
 
-def _may_be_kept(start: Message) -> bool:
-    return start["status"] in _KEPT_STATUSES and (b"cache-control", b"no-store") not in start["headers"]
+def _body(scope: Scope, said: Sequence[Message]) -> bytes:
+    return b"" if scope["method"] == "HEAD" else b"".join(message.get("body", b"") for message in said[1:])
 
 
-def _written(start: Message, body: bytes) -> bytes:
-    """An answer as it goes over the wire (RFC 9112)."""
-    status = start["status"]
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode(), f"date: {formatdate(usegmt=True)}".encode()]
-    lines += [name + b": " + value for name, value in start["headers"]]
-    return b"\r\n".join([*lines, b"", body])
+async def _send_pieces(message: Message, send: Send) -> None:
+    """Send a message of ASGI; of a body so much at a time as the transport takes before it says that it is full."""
+    body, more = message.get("body", b""), message.get("more_body", False)
+    if len(body) <= _PIECE:
+        await send(message)
+        return
+    for start in range(0, len(body), _PIECE):
+        last = start + _PIECE >= len(body)
+        await send({**message, "body": body[start : start + _PIECE], "more_body": more or not last})
 
 
-class _Patient(HttpToolsProtocol):
-    """uvicorn's side of a connection, which ends when its client takes too long or says too much."""
+# --- connections ------------------------------------------------------------------------------------------------------
 
-    _memory: _Memory | None = None
-    _deadline: asyncio.TimerHandle | None = None
-    _received = 0  # bytes of the request
-    _last = 0.0  # when something was last answered from memory, on the loop's clock
+
+class _TooManyHeaders(ValueError):
+    """More headers than anybody needs: the parser stops there."""
+
+
+class _Connection(HttpToolsProtocol):
+    """uvicorn's side of a connection, which ends when its client takes too long or says too much, or its place is needed.
+
+    The parser is given a line at a time and nothing while a request is being answered: answers keep their order however
+    requests come, and what comes early costs no more than its bytes. The application is one that reads no bodies.
+    """
+
+    _connections: Connections
+    _memory: Memory | None
+    _held = b""  # what came while a request was being answered
+    _begun = False  # a request that is not whole yet
+    _received = 0  # bytes that the parser was given since the last whole request
+    _due = 0.0  # when the client's time is up, on the loop's clock
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._start()
+        self._allow(PATIENCE)
+        if not self._connections.admit(self):
+            transport.write(_FULL)
+            transport.close()
+
+    def drop(self) -> None:
+        """End the connection at once, whatever the client still has to read."""
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        whole = self._memory is not None and self._received == 0 and _is_whole(data)
-        if whole and self._memory is not None and (answer := self._memory.answer(data)) is not None:
-            self._stop()
-            self._last = self.loop.time()
+        plain = self._memory is not None and memory.is_plain(data) and self._is_idle()
+        if plain and self._memory is not None and (answer := self._memory.answer(data)) is not None:
             self.transport.write(answer)
+            self._rest()
             return
-        if self._deadline is None:
-            self._start()
-        self._received += len(data)
-        if self._received > LARGEST_REQUEST:
-            self.transport.abort()
+        self._held += data
+        if self._received + len(self._held) > LARGEST_REQUEST:
+            self.drop()
             return
-        super().data_received(data)
-        if whole and self.scope is not None:
+        self._parse()
+        if plain and self.scope is not None:
             self.scope["extensions"] = {_REQUEST: {"bytes": data}}
 
-    def on_response_complete(self) -> None:
-        self._stop()
-        self._received = 0
-        if self.transport.get_write_buffer_size():  # the client takes its time
-            self._start()
-        super().on_response_complete()
+    def _parse(self) -> None:
+        """Give the parser what was held, until a request is whole and is being answered."""
+        if not (self._begun or self._received or self._is_answering()):
+            self._allow(PATIENCE)
+        held, start = self._held, 0
+        while start < len(held) and not self._is_answering() and not self.transport.is_closing():
+            end = held.find(b"\n", start) + 1 or len(held)
+            self._received += end - start
+            super().data_received(held[start:end])
+            start = end
+        self._held = held[start:]
+        if self._held:
+            self.flow.pause_reading()
 
-    def timeout_keep_alive_handler(self) -> None:
-        idle = self.loop.time() - self._last
-        if idle < _KEPT:
-            self.timeout_keep_alive_task = self.loop.call_later(_KEPT - idle, self.timeout_keep_alive_handler)
-        else:
-            super().timeout_keep_alive_handler()
+    def on_message_begin(self) -> None:
+        self._begun = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= _HEADERS:
+            raise _TooManyHeaders
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._connections.work(self)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._begun, self._received = False, 0
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # `_rest` sees to it
+        self._rest()
+        if self._held:
+            self._parse()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._connections.wait(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._is_answering():
+            self._connections.work(self)
+            self._allow(PATIENCE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._connections.remove(self)
         super().connection_lost(exc)
 
-    def _start(self) -> None:
-        self._deadline = asyncio.get_running_loop().call_later(PATIENCE, self.transport.abort)
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
-    def _stop(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _is_idle(self) -> bool:
+        """Whether all that the client has said was answered, and the answers are on their way."""
+        said = self._held or self._received or self._begun or self._is_answering()
+        return not said and not self.transport.get_write_buffer_size()
+
+    def _rest(self) -> None:
+        """Wait for the next request; the rest of one that was answered early has no more time than it had."""
+        self._connections.wait(self)
+        if not self._begun:
+            self._allow(PATIENCE if self.transport.get_write_buffer_size() else _KEPT)
+
+    def _allow(self, seconds: float) -> None:
+        """Let the client have so many seconds from now. A timer that is set for an earlier time finds that out itself."""
+        self._due = self.loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self.loop.call_at(self._due, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        if self.loop.time() < self._due:
+            self._timer = self.loop.call_at(self._due, self._look_at_time)
+        else:
+            self.drop()
 
 
-def _protocol(memory: _Memory | None) -> type[_Patient]:
-    """The protocol of connections that share a memory: uvicorn makes one from its class for each connection."""
+def _protocol(connections: Connections, remembered: Memory | None) -> type[_Connection]:
+    """The protocol of connections that have this in common: uvicorn makes one from its class for each connection."""
 
-    class Remembering(_Patient):
-        _memory = memory
+    class Connection(_Connection):
+        _connections = connections
+        _memory = remembered
 
-    return Remembering
-
-
-def _is_whole(data: bytes) -> bool:
-    """Whether `data` is one request that reads, and no more or less; and one after which the connection stays."""
-    return (
-        data.startswith((b"GET ", b"HEAD "))
-        and data.endswith(b"\r\n\r\n")
-        and len(data) <= _LARGEST_KEPT
-        and data.find(b"\r\n\r\n") == len(data) - 4
-        and b" HTTP/1.1\r\n" in data
-        and not _NOT_KEPT.search(data)
-    )
+    return Connection

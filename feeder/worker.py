@@ -16,7 +16,7 @@ import structlog
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import reports, server, watch, web
+from feeder import connections, reports, server, watch, web
 from feeder.app import STOP_WITHIN, check_folders, office_of, pipeline, spread, stop_on_signals
 from feeder.desk import calm_collector, opened, utc_now
 from feeder.exchange import Clients, TerminalTransport
@@ -95,8 +95,8 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
                 def not_ready() -> str:
                     return "; ".join(filter(None, (health.reason(), passes.stands_still(patience))))
 
-                application = web.application(store, loaded.site, utc_now, not_ready)
-                parts.append(server.serve(application, listener, stop, store.version()))
+                app = web.application(store, loaded.site, utc_now, not_ready)
+                parts.append(server.serve(app, listener, stop, store.version(), limit=_connection_limit()))
             calm_collector()
             with clock:
                 await _until_stopped(parts, stop, wake=wake_all)
@@ -158,12 +158,26 @@ async def _serve(loaded: Loaded, store: Store, listener: socket.socket) -> None:
     def reason() -> str:
         return reports.stale_pass(store, utc_now(), _patience(loaded))
 
-    await server.serve(web.application(store, loaded.site, utc_now, reason), listener, stop, store.version())
+    app = web.application(store, loaded.site, utc_now, reason)
+    await server.serve(app, listener, stop, store.version(), limit=_connection_limit())
 
 
 def _log_listening(listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     log.info("web.listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+
+
+def _connection_limit() -> int:
+    """How many clients the web server may have at a time, with a word to the operator when that is fewer than it could."""
+    found = connections.claim()
+    if found.connections < connections.MOST:
+        log.warning(
+            "web.connections_limited",
+            connections=found.connections,
+            descriptors=found.limit,
+            way_out=f"for {connections.MOST} connections, ulimit -n {connections.MOST + connections.RESERVED}",
+        )
+    return found.connections
 
 
 class _Health:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 
@@ -11,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from feeder import memory as memory_module
 from feeder import server
+from feeder.memory import Memory
 from feeder.store import open_store, set_fact
 from tests.fakes import LIMIT
-from tests.test_server import serving_app
+from tests.test_server import Gate, serving_app, unread
 
 GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -23,11 +26,16 @@ class Counting:
     """An application that says how often it was asked, and what it is asked to say."""
 
     def __init__(self) -> None:
-        self.asked, self.status, self.headers = 0, 200, {}
+        self.status, self.headers, self.body = 200, {}, b"x" * 10
+        self.paths: list[str] = []
 
-    async def page(self, _: Request) -> Response:
-        self.asked += 1
-        return Response(b"x" * 10, status_code=self.status, headers=self.headers)
+    @property
+    def asked(self) -> int:
+        return len(self.paths)
+
+    async def page(self, request: Request) -> Response:
+        self.paths.append(request.url.path)
+        return Response(self.body, status_code=self.status, headers=self.headers)
 
     def app(self) -> Starlette:
         return Starlette(routes=[Route("/{path:path}", self.page, methods=["GET", "HEAD", "POST"])])
@@ -38,18 +46,24 @@ def counting() -> Counting:
     return Counting()
 
 
-@pytest.fixture
-def still(monkeypatch) -> None:
-    """A second that does not end."""
-    monkeypatch.setattr(server.time, "time", lambda: 1_800_000_000.5)
+def still() -> float:
+    """A clock in a second that does not end."""
+    return 1_800_000_000.5
+
+
+def remembering(app: Starlette, version=lambda: 1, clock=still):
+    return serving_app(app, version=version, clock=clock)
 
 
 class Client:
     def __init__(self, address: tuple[str, int]) -> None:
         self._socket = socket.create_connection(address, timeout=LIMIT)
 
-    def ask(self, request: bytes, body: int = 10) -> bytes:
+    def send(self, request: bytes) -> None:
         self._socket.sendall(request)
+
+    def ask(self, request: bytes, body: int = 10) -> bytes:
+        self.send(request)
         found = b""
         while b"\r\n\r\n" not in found or len(found.partition(b"\r\n\r\n")[2]) < body:
             chunk = self._socket.recv(65_536)
@@ -67,8 +81,8 @@ def plain(answer: bytes) -> list[bytes]:
     return [line for line in answer.split(b"\r\n") if not line.startswith(b"date: ")]
 
 
-def test_the_same_request_is_answered_from_memory_and_alike(counting, still):
-    with serving_app(counting.app(), version=lambda: 1) as address:
+def test_the_same_request_is_answered_from_memory_and_alike(counting):
+    with remembering(counting.app()) as address:
         client = Client(address)
         first = client.ask(GET)
         again = [client.ask(GET) for _ in range(5)]
@@ -91,8 +105,8 @@ def test_the_same_request_is_answered_from_memory_and_alike(counting, still):
         GET.replace(b"1.1", b"1.0"),
     ],
 )
-def test_what_is_not_a_plain_reading_request_is_not(counting, still, request_):
-    with serving_app(counting.app(), version=lambda: 1) as address:
+def test_what_is_not_a_plain_reading_request_is_not(counting, request_):
+    with remembering(counting.app()) as address:
         for _ in range(3):
             client = Client(address)
             client.ask(request_)
@@ -102,9 +116,9 @@ def test_what_is_not_a_plain_reading_request_is_not(counting, still, request_):
 
 
 @pytest.mark.parametrize(("status", "headers"), [(503, {}), (200, {"cache-control": "no-store"}), (405, {})])
-def test_what_may_be_otherwise_the_next_moment_is_not_remembered(counting, still, status, headers):
+def test_what_may_be_otherwise_the_next_moment_is_not_remembered(counting, status, headers):
     counting.status, counting.headers = status, headers
-    with serving_app(counting.app(), version=lambda: 1) as address:
+    with remembering(counting.app()) as address:
         client = Client(address)
         for _ in range(3):
             client.ask(GET)
@@ -113,9 +127,9 @@ def test_what_may_be_otherwise_the_next_moment_is_not_remembered(counting, still
     assert counting.asked == 3
 
 
-def test_what_is_published_is_served_at_once(counting, still, tmp_path):
+def test_what_is_published_is_served_at_once(counting, tmp_path):
     store = open_store(f"sqlite:///{tmp_path}/feeder.db")
-    with serving_app(counting.app(), version=store.version()) as address:
+    with remembering(counting.app(), version=store.version()) as address:
         client = Client(address)
         for asked in (1, 1):
             client.ask(GET)
@@ -130,7 +144,7 @@ def test_what_is_published_is_served_at_once(counting, still, tmp_path):
     assert counting.asked == 2
 
 
-def test_what_is_published_while_the_application_answers_is_served_at_once(counting, still):
+def test_what_is_published_while_the_application_answers_is_served_at_once(counting):
     version = [1]
     page = counting.page
 
@@ -140,7 +154,7 @@ def test_what_is_published_while_the_application_answers_is_served_at_once(count
         return answer
 
     counting.page = publishing
-    with serving_app(counting.app(), version=lambda: version[0]) as address:
+    with remembering(counting.app(), version=lambda: version[0]) as address:
         client = Client(address)
         for _ in range(3):
             client.ask(GET)
@@ -149,10 +163,9 @@ def test_what_is_published_while_the_application_answers_is_served_at_once(count
     assert counting.asked == 2  # the first answer was old when it was given
 
 
-def test_an_answer_is_renewed_every_second(counting, monkeypatch):
+def test_an_answer_is_renewed_every_second(counting):
     now = [1_800_000_000.0]
-    monkeypatch.setattr(server.time, "time", lambda: now[0])
-    with serving_app(counting.app(), version=lambda: 1) as address:
+    with remembering(counting.app(), clock=lambda: now[0]) as address:
         client = Client(address)
         for later, asked in ((0, 1), (0.9, 1), (0.1, 2), (0, 2), (2, 3), (0, 3)):
             now[0] += later
@@ -161,16 +174,18 @@ def test_an_answer_is_renewed_every_second(counting, monkeypatch):
         client.close()
 
 
-def test_one_renews_an_answer_and_the_others_get_what_is_there(monkeypatch):
+START = {"status": 200, "headers": []}
+
+
+def test_one_renews_an_answer_and_the_others_get_what_is_there():
     now = [1_800_000_000.0]
-    monkeypatch.setattr(server.time, "time", lambda: now[0])
-    memory = server._Memory(lambda: 1)
-    memory.keep(GET, b"old", memory.served())
+    memory = Memory(lambda: 1, lambda: now[0])
+    memory.keep(GET, START, b"old", memory.served())
 
     now[0] += 1
-    assert [memory.answer(GET) for _ in range(3)] == [None, b"old", b"old"]
-    memory.keep(GET, b"new", memory.served())
-    assert memory.answer(GET) == b"new"
+    assert [(memory.answer(GET) or b"")[-3:] for _ in range(3)] == [b"", b"old", b"old"]
+    memory.keep(GET, START, b"new", memory.served())
+    assert memory.answer(GET).endswith(b"new")
 
     now[0] += 1
     assert memory.answer(GET) is None  # whoever was to renew it never came back
@@ -179,17 +194,25 @@ def test_one_renews_an_answer_and_the_others_get_what_is_there(monkeypatch):
 
 
 def test_no_more_is_remembered_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(server, "_MEMORY", 100)
-    memory = server._Memory(lambda: 1)
+    monkeypatch.setattr(memory_module, "ROOM", 1_200)
+    memory = Memory(lambda: 1, still)
     for name in (b"a", b"b", b"a", b"c"):
-        memory.keep(name, bytes(40), 1)
+        memory.keep(name, START, bytes(200), 1)
 
     assert [memory.answer(name) is not None for name in (b"a", b"b", b"c")] == [False, False, True]
 
 
-def test_a_head_is_remembered_without_a_body_and_apart_from_a_get(counting, still):
+def test_an_answer_that_would_be_much_to_leave_unread_is_not_remembered():
+    memory = Memory(lambda: 1, still)
+    for size in (60_000, 70_000):
+        memory.keep(b"%d" % size, START, bytes(size), 1)
+
+    assert [memory.answer(b"%d" % size) is not None for size in (60_000, 70_000)] == [True, False]
+
+
+def test_a_head_is_remembered_without_a_body_and_apart_from_a_get(counting):
     head = GET.replace(b"GET", b"HEAD")
-    with serving_app(counting.app(), version=lambda: 1) as address:
+    with remembering(counting.app()) as address:
         client = Client(address)
         answers = [client.ask(head, body=0) for _ in range(3)]
         assert client.ask(GET).endswith(b"x" * 10)
@@ -200,8 +223,8 @@ def test_a_head_is_remembered_without_a_body_and_apart_from_a_get(counting, stil
     assert all(b"content-length: 10" in answer for answer in answers)
 
 
-def test_requests_that_come_in_pieces_or_two_at_once_are_answered_all_the_same(counting, still):
-    with serving_app(counting.app(), version=lambda: 1) as address:
+def test_requests_that_come_in_pieces_or_two_at_once_are_answered_all_the_same(counting):
+    with remembering(counting.app()) as address:
         client = Client(address)
         client.ask(GET)
         both = client.ask(GET + GET)
@@ -213,9 +236,9 @@ def test_requests_that_come_in_pieces_or_two_at_once_are_answered_all_the_same(c
         client.close()
 
 
-def test_a_connection_that_is_answered_from_memory_alone_is_not_idle(counting, still, monkeypatch):
+def test_a_connection_that_is_answered_from_memory_alone_is_not_idle(counting, monkeypatch):
     monkeypatch.setattr(server, "_KEPT", 0.3)
-    with serving_app(counting.app(), version=lambda: 1) as address:
+    with remembering(counting.app()) as address:
         client = Client(address)
         ended = threading.Event()
         client.ask(GET)
@@ -225,3 +248,77 @@ def test_a_connection_that_is_answered_from_memory_alone_is_not_idle(counting, s
         client.close()
 
     assert counting.asked == 1
+
+
+def test_a_connection_that_was_only_ever_answered_from_memory_is_let_go_when_idle(counting, monkeypatch):
+    monkeypatch.setattr(server, "_KEPT", 0.2)
+    with remembering(counting.app()) as address:
+        for _ in range(2):
+            client = Client(address)
+            client.ask(GET)
+            assert client.ask(b"") == b""
+            client.close()
+
+    assert counting.asked == 1
+
+
+def test_answers_keep_their_order_when_one_of_them_is_remembered():
+    gate = Gate()
+    with remembering(gate.app()) as address:
+        client, other = Client(address), Client(address)
+        gate.open.set()
+        client.ask(GET, body=13)
+        gate.open.clear()
+        client.send(GET.replace(b"/a", b"/slow"))
+        while gate.asked.get(timeout=LIMIT) != "/slow":
+            continue
+        client.send(GET)
+        other.ask(GET, body=13)
+        gate.open.set()
+        both = client.ask(b"", body=len("waited for /slow"))
+        while not both.endswith(b"/a"):
+            both += client.ask(b"")
+        client.close()
+        other.close()
+
+    assert re.findall(rb"waited for (/slow|/a)", both) == [b"/slow", b"/a"]
+
+
+def test_what_looks_like_a_request_inside_another_is_none(counting):
+    with remembering(counting.app()) as address:
+        client = Client(address)
+        client.ask(GET)
+        client.ask(GET + b"GET /b HTTP/1.1\r\nhost: x\r\na: ")
+        client.ask(GET)
+        client.close()
+
+    assert counting.paths == ["/a", "/a", "/b"]
+
+
+def test_a_client_that_does_not_read_is_answered_from_memory_no_more_than_once_too_often(counting):
+    counting.body = b"x" * 60_000
+    asked = []
+    with remembering(counting.app(), version=lambda: asked.append(1) or 1) as address:
+        polite, rude = Client(address), unread(address, GET)
+        polite.ask(GET, body=60_000)
+        for _ in range(500):
+            rude.sendall(GET)
+            polite.ask(GET, body=60_000)
+        rude.close()
+        polite.close()
+
+    assert len(asked) < 500 + 200  # what the kernel takes from the one, and all of the other
+
+
+def test_while_the_database_cannot_be_read_nothing_is_answered_from_memory(counting, tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/feeder.db")
+    with remembering(counting.app(), version=store.version()) as address:
+        client = Client(address)
+        client.ask(GET)
+        client.ask(GET)
+        store.close()
+        answers = [client.ask(GET) for _ in range(2)]
+        client.close()
+
+    assert counting.asked == 3
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)

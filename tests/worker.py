@@ -51,9 +51,9 @@ class House:
             check=False,
         )
 
-    def worker(self, *arguments: str) -> Worker:
-        """A worker with its web server, or what `arguments` say, not yet started."""
-        return Worker(self, arguments or ("run", "--serve", "--port", "0"))
+    def worker(self, *arguments: str, descriptors: int | None = None) -> Worker:
+        """A worker with its web server, or what `arguments` say, not yet started; with so many descriptors to its name."""
+        return Worker(self, arguments or ("run", "--serve", "--port", "0"), descriptors)
 
     def seed(self, part: str) -> Path:
         """The seed whose name holds `part`."""
@@ -84,8 +84,10 @@ class House:
 class Worker:
     """A process that goes on, with its log as events that can be waited for."""
 
-    def __init__(self, house: House, arguments: tuple[str, ...]) -> None:
-        self.house, self._arguments = house, arguments
+    def __init__(self, house: House, arguments: tuple[str, ...], descriptors: int | None = None) -> None:
+        command = [sys.executable, *house.program, *arguments]
+        limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
+        self.house, self._command = house, limited if descriptors else command
         self._changed = threading.Condition()
         self.events: list[dict[str, Any]] = []
         self.noise: list[str] = []  # what was said that is no event
@@ -93,7 +95,7 @@ class Worker:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, *self.house.program, *self._arguments],
+            self._command,
             cwd=self.house.folder,
             env=self.house.env,
             stdout=subprocess.PIPE,

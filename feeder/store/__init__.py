@@ -51,14 +51,18 @@ class Store:
     def version(self) -> Callable[[], object]:
         """A function that tells whether anything was committed since it last said the same, in this process or another.
 
-        It has a connection of its own and is for one thread; it costs microseconds.
+        It has a connection of its own and is for one thread; it costs microseconds. While the database cannot be read
+        it says something else each time.
         """
         path = Path(self._engine.url.database or "").absolute().as_uri()
         connection = sqlite3.connect(f"{path}?mode=ro", uri=True, check_same_thread=False)
         self._watching.append(connection)
 
         def found() -> object:
-            return connection.execute("PRAGMA data_version").fetchone()[0]
+            try:
+                return connection.execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error:
+                return object()  # equal to no other
 
         return found
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import bombs, clocks, crowd, folders, kills, traffic
+from tests.chaos import bombs, clocks, crowd, folders, kills, rude, traffic
 from tests.crashing import Nursery
 from tests.worker import ROOT, SEEDS
 
@@ -36,6 +36,7 @@ def main() -> int:
         "clocks": _clocks,
         "traffic": lambda: _traffic(chosen.seconds),
         "folders": lambda: _folders(chosen.rounds),
+        "rude": lambda: _rude(min(chosen.seconds, 60)),
         "fuzz": lambda: [row for what in ("articles", "passes", "answers") for row in _fuzz(what, chosen.seconds)],
     }
     if unknown := set(chosen.what) - parts.keys():
@@ -152,6 +153,20 @@ def _folders(rounds: int) -> list[Row]:
     )
     holds = not (found.withdrawn or found.doubled or found.missing or found.errors)
     return [("folders gone, replaced, emptied", figure, holds and found.delays[-1] < 2 * folders.INTERVAL)]
+
+
+def _rude(seconds: float) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = rude.run(Path(folder), seconds=seconds)
+    polite = (
+        f"{seconds:.0f} s: {found.requests} polite requests, p99 {found.p99 * 1000:.0f} ms, {len(found.errors)} errors"
+    )
+    cost = f"{found.memory / 1e6:.0f} MB, {found.descriptors} descriptors, {found.log_bytes} bytes of log"
+    return [
+        ("rude clients beside a worker with 1,024 descriptors", polite, not found.errors),
+        ("its articles, dropped meanwhile", f"{found.published} of {found.dropped} published", not found.unpublished),
+        ("what it took", cost, found.memory < 400e6 and found.descriptors < 1_000 and found.log_bytes < 100_000),
+    ]
 
 
 def _fuzz(what: str, seconds: int) -> list[Row]:
