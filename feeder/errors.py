@@ -7,6 +7,8 @@
     │   ├── StoreTooNew    it was written by a newer feeder
     │   └── StoreInUse     another worker holds it
     ├── FolderError        a folder that a setting names cannot be read or written
+    ├── SearchTooLong      a search took longer than it may
+    ├── Busy               more is asked for at once than is done at once
     └── UsageError         a command was asked for something that is not there
 
 A delivery that fails is no error: it is an Outcome (see models).
@@ -72,6 +74,14 @@ class StoreInUse(StoreError):
 
 class FolderError(FeederError):
     """A folder that a setting names cannot be read or written."""
+
+
+class SearchTooLong(FeederError):
+    """A search took longer than it may."""
+
+
+class Busy(FeederError):
+    """More is asked for at once than is done at once."""
 
 
 class UsageError(FeederError):

@@ -135,6 +135,16 @@ class Feed(Struct, frozen=True, kw_only=True):
     emptied: datetime | None = None  # since when it has no entries
 
 
+class Results(Struct, frozen=True, kw_only=True):
+    """One page of what a search found."""
+
+    articles: tuple[Article, ...] = ()  # the best first
+    total: int = 0  # how many there are on all pages
+    more: bool = False  # whether there are more than `total`, which are not counted
+    page: int = 1  # counted from 1
+    pages: int = 0
+
+
 class Ping(Struct, frozen=True, kw_only=True):
     """What a WebSub hub is told: that a document has changed."""
 

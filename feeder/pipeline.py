@@ -31,7 +31,19 @@ from feeder.models import ALL, Delivery, Rules, Site
 from feeder.publisher import Publisher
 from feeder.records import Record
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import BACKUP_OF, FAILED_PASS, LAST_PASS, SEEN_UNTIL, Store, catalog, fact, missing, news, set_fact
+from feeder.store import (
+    BACKUP_OF,
+    FAILED_PASS,
+    LAST_PASS,
+    SEEN_UNTIL,
+    Store,
+    catalog,
+    fact,
+    missing,
+    news,
+    search,
+    set_fact,
+)
 from feeder.store import deliveries as outbox_rows
 from feeder.store import feeds as feed_rows
 from feeder.store.missing import Missing
@@ -109,7 +121,10 @@ class Pipeline(Struct, frozen=True, kw_only=True):
 
     def catch_up(self) -> bool:
         """A piece of what may wait until nothing else is to be done: see `Publisher`. False when there is none."""
-        return self._publisher().catch_up()
+        if self._publisher().catch_up():
+            return True
+        with self.store.write() as connection:
+            return search.merge(connection)
 
     def prepare(self) -> None:
         """What a start wants before its first pass.

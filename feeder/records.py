@@ -11,11 +11,14 @@ from msgspec.structs import replace
 from feeder.markdown import content
 from feeder.models import Article
 from feeder.slugs import slug
-from feeder.text import searchable
+from feeder.text import index_terms
 
 _encode = json.Encoder().encode
 _decode = json.Decoder(Article).decode
 _COMMON = 50_000  # characters of an article that is kept at hand; a larger one is read each time
+
+
+IN_TITLE = "§"  # before a term that the title holds; no term has it
 
 
 class Record(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -24,9 +27,9 @@ class Record(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     id: str
     published: datetime
     draft: bool
-    title: str  # as a search compares it
     text: str  # the article as JSON
     feeds: dict[str, str]  # that it stands in while it is live: their titles by name
+    terms: str  # that a search finds it by, with spaces between them
 
     @property
     def article(self) -> Article:
@@ -40,10 +43,31 @@ def record(article: Article, feeds: dict[str, str]) -> Record:
         id=article.id,
         published=article.published,
         draft=article.draft,
-        title=searchable(article.title),
         text=to_text(article),
         feeds=feeds,
+        terms=terms(article),
     )
+
+
+def terms(article: Article) -> str:
+    """The terms of what a search looks in, and once more those of the title, as such.
+
+    The store's index takes these alone: a change of what this gives takes a migration that fills the index anew. Where all
+    is ASCII it is left to the index, which finds the same terms in it in a tenth of the time.
+    """
+    title, others = index_terms(article.title), " ".join(_others(article))
+    in_title = [IN_TITLE + term for term in title]
+    return " ".join((*title, *in_title, others if others.isascii() else " ".join(index_terms(others))))
+
+
+def columns(article: Article) -> tuple[list[str], ...]:
+    """What a search looks in, each as its terms: title, excerpt, provider, topics."""
+    return tuple(index_terms(text) for text in (article.title, *_others(article)))
+
+
+def _others(article: Article) -> tuple[str, str, str]:
+    provider = article.provider.name if article.provider else ""
+    return article.excerpt, provider, " ".join([topic.label for topic in article.topics])
 
 
 def to_text(article: Article) -> str:

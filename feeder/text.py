@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,10 +23,19 @@ _JOINERS = "\u200c\u200d\u200e\u200f"  # invisible, and part of emoji and of man
 _SPACE = r"\s+"
 _WORD = r"[\p{L}\p{N}\p{M}]+"
 _GRAPHEME = r"\X"
+# Marks that a search looks past: accents and vowel points, but not nukta, kana's voicing and virama, which make other letters.
+_ACCENT = r"[^\p{ccc=0}\p{ccc=7}\p{ccc=8}\p{ccc=9}]"
+# A letter, with its marks, of those scripts that put no spaces between words, or few.
+_UNSPACED = (
+    r"[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Hangul}\p{scx=Bopomofo}"
+    r"\p{scx=Thai}\p{scx=Lao}\p{scx=Khmer}\p{scx=Myanmar}]\p{M}*"
+)
+_RUN = rf"((?:{_UNSPACED})+)"
 
 ELLIPSIS = "…"
 LANGUAGE = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*"  # a language tag of RFC 5646, as far as its form goes
 _LANGUAGE = re.compile(LANGUAGE)
+_PLAIN_WORD = re.compile("[a-z0-9]+")
 
 
 @cache
@@ -60,12 +71,34 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() or char in _JOINERS else repr(char)[1:-1] for char in text)
 
 
-def searchable(text: str) -> str:
-    """`text` as a search compares it: without case, accents and forms of one letter."""
+def index_terms(text: str) -> list[str]:
+    """The terms that `text` is found by, in its order: lower-case letters, digits and marks, and nothing else.
+
+    A term is a word without accents and forms of one letter (UAX 15, NFKD). Where a script puts no spaces between words
+    (Chinese, Japanese, Thai, …) it is each letter and each two neighbours, as in Lucene's CJKBigramFilter.
+    """
+    return _terms(text, lambda letters: [*letters, *_pairs(letters)])
+
+
+def query_terms(text: str) -> list[str]:
+    """The terms that must all be among the `index_terms` of what is searched with `text`, each once."""
+    return list(dict.fromkeys(_terms(text, lambda letters: _pairs(letters) or letters)))
+
+
+def _terms(text: str, divide: Callable[[list[str]], list[str]]) -> list[str]:
     if text.isascii():
-        return " ".join(text.lower().split())
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return str(_compiled(_SPACE).sub(" ", "".join(char for char in plain if not unicodedata.combining(char)))).strip()
+        return _PLAIN_WORD.findall(text.lower())
+    plain = str(_compiled(_ACCENT).sub("", unicodedata.normalize("NFKD", text)))
+    found: list[str] = []
+    for word in words(plain.casefold()):
+        for run in filter(None, _compiled(_RUN).split(word)):
+            letters = _compiled(_UNSPACED).findall(run)
+            found += divide(letters) if letters else [run]
+    return found
+
+
+def _pairs(letters: Sequence[str]) -> list[str]:
+    return [one + other for one, other in pairwise(letters)]
 
 
 def is_language(tag: str) -> bool:

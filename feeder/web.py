@@ -21,15 +21,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from feeder import negotiation, text
+from feeder import negotiation
+from feeder.errors import FeederError
 from feeder.feeds import content, pages, publish
+from feeder.limiter import Limiter
 from feeder.models import FORMATS, Site
-from feeder.store import Store, catalog, documents
+from feeder.searches import Searches
+from feeder.store import Store, documents
+from feeder.store.search import Searcher
 
 _READING = ["GET", "HEAD"]
-_FOUND = 50  # headlines that a search shows
-_WORDS = 10  # of a search that are looked for
-_ASKED = 200  # characters of it
+_SEARCHES = 2  # at once, a thread and a connection each: feeds wait for none
+_PATIENCE = 2.0  # seconds that a further one waits for its turn
 _MEMORY = 32_000_000  # bytes of documents that are kept at hand
 _HOPS = 10  # how often a document may have moved
 _BROTLI = 5  # quality: smaller than gzip, and as quick
@@ -49,17 +52,28 @@ _PREFLIGHT = {
 
 
 def application(
-    store: Store, site: Site, now: Callable[[], datetime], not_ready: Callable[[], str] = lambda: ""
+    store: Store,
+    site: Site,
+    now: Callable[[], datetime],
+    not_ready: Callable[[], str] = lambda: "",
+    searcher: Searcher | None = None,
 ) -> Starlette:
-    """The web application over `store`. `not_ready` says why the worker's work stands still, if it does."""
-    served = _Served(store, site, now, not_ready)
+    """The web application over `store`. `not_ready` says why the worker's work stands still, if it does.
+
+    `searcher` is one over `store`, unless another is given.
+    """
+    served = _Served(store, site, now, not_ready, searcher or Searcher(store.reader(_SEARCHES)))
     return Starlette(
         routes=[
             Route("/healthz", served.health, methods=_READING),
             Route("/readyz", served.ready, methods=_READING),
             Route("/{path:path}", served.answer, methods=[*_READING, "OPTIONS"]),
         ],
-        exception_handlers={405: served.not_allowed, SQLAlchemyError: served.unavailable},
+        exception_handlers={
+            405: served.not_allowed,
+            SQLAlchemyError: served.unavailable,
+            FeederError: served.unavailable,
+        },
     )
 
 
@@ -106,8 +120,12 @@ class _Found(Struct, frozen=True, kw_only=True):
 class _Served:
     """The answers to requests."""
 
-    def __init__(self, store: Store, site: Site, now: Callable[[], datetime], not_ready: Callable[[], str]) -> None:
+    def __init__(
+        self, store: Store, site: Site, now: Callable[[], datetime], not_ready: Callable[[], str], searcher: Searcher
+    ) -> None:
         self._store, self._site, self._now, self._not_ready = store, site, now, not_ready
+        self._searches = Searches(searcher=searcher, site=site, now=now)
+        self._searching = Limiter("search", _SEARCHES, _PATIENCE)
         self._root = urlsplit(site.base_url).path
         self._policy = pages.policy(site)
         self._cache = f"public, max-age={site.max_age}"
@@ -138,26 +156,32 @@ class _Served:
         """A document, a search, or a page that says why there is none."""
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={**_EVERYWHERE, **_PREFLIGHT})
-        return await run_in_threadpool(self._answer, request)
+        path = self._path(request)
+        if path == "search":
+            return await self._searching.run(lambda: self._search(request))
+        return await run_in_threadpool(self._answer, request, path)
 
     def not_allowed(self, request: Request, _: Exception) -> Response:
         """405."""
         said = f"This address can be read; it takes no {request.method}."
         return self._page(request, 405, "Not possible", said, {"allow": _PREFLIGHT["allow"]})
 
-    def unavailable(self, request: Request, _: Exception) -> Response:
-        """503."""
-        said = "The headlines cannot be read just now; try again in a moment."
-        return self._page(request, 503, "Not available", said, {"retry-after": "10", "cache-control": "no-store"})
+    def unavailable(self, request: Request, error: Exception) -> Response:
+        """503: nothing can be read, or a search is more than can be done just now."""
+        said, seconds = "The headlines cannot be read just now; try again in a moment.", "10"
+        if isinstance(error, FeederError):
+            said, seconds = str(error), "2"
+        return self._page(request, 503, "Not available", said, {"retry-after": seconds, "cache-control": "no-store"})
 
     # --- what there is at an address ----------------------------------------------------------------------------------
 
-    def _answer(self, request: Request) -> Response:
-        path = request.path_params["path"]
+    def _path(self, request: Request) -> str:
+        path: str = request.path_params["path"]
         if self._root and f"/{path}/".startswith(f"{self._root}/"):  # a proxy that leaves the base's path on
-            path = f"/{path}".removeprefix(self._root).lstrip("/")
-        if path == "search":
-            return self._search(request)
+            return f"/{path}".removeprefix(self._root).lstrip("/")
+        return path
+
+    def _answer(self, request: Request, path: str) -> Response:
         found = self._find(path, request.headers)
         if isinstance(found, _Moved):
             headers = {**_EVERYWHERE, "cache-control": self._cache, "location": f"{self._root}/{quote(found.to, '/#')}"}
@@ -276,13 +300,10 @@ class _Served:
         return ", ".join(f'<{address}>; rel="{rel}"' for address, rel in links)
 
     def _search(self, request: Request) -> Response:
-        asked = text.line(text.legal(request.query_params.get("q", "")))[:_ASKED]
-        words = text.searchable(asked).split()[:_WORDS]
-        found = []
-        if words:
-            with self._store.read() as connection:
-                found = catalog.search(connection, words, _FOUND, self._now())
-        page = pages.search(asked, found, self._site)
+        asked = request.query_params
+        page = self._searches.page(asked.get("q", ""), asked.get("page", ""))
+        if page is None:
+            return self._page(request, 404, "Not found", "This search has no such page.")
         body = _Body(content_type=pages.HTML, digest=documents.digest(page), gzip=publish.packed(page))
         return self._send(request, _Found(body=body, path="search"))
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from feeder import records
 from feeder.articles.parse import parse
-from feeder.models import Article
+from feeder.models import Article, Provider
 from tests.articles import SEEDS
 
 ARTICLES = [parse(path.read_bytes(), path.name).article for path in sorted(SEEDS.glob("*.md"))]
@@ -37,6 +42,23 @@ def test_a_field_that_says_nothing_is_not_written():
     assert records.to_text(article) == (
         f'{{"id":"1","title":"One","url":"https://news.example/1","published":"{RICH.published:%Y-%m-%dT%H:%M:%SZ}"}}'
     )
+
+
+@given(title=st.text(), excerpt=st.text() | st.text(st.characters(max_codepoint=127)), provider=st.text())
+def test_what_the_index_is_given_holds_each_term_of_each_column_and_those_of_the_title_as_such(
+    title, excerpt, provider
+):
+    article = replace(RICH, title=title, excerpt=excerpt, provider=Provider(name=provider))
+    given = records.terms(article)
+    taken = set(re.findall(r"[a-z0-9\x80-\U0010ffff]+", ascii_lower(given)))  # as FTS5
+
+    columns = records.columns(article)
+    assert taken == {*itertools.chain(*columns), *(records.IN_TITLE + term for term in columns[0])}
+
+
+def ascii_lower(text: str) -> str:
+    """Lower case where it is ASCII, as FTS5's tokenizer "ascii" has it."""
+    return re.sub("[A-Z]+", lambda letters: letters[0].lower(), text)
 
 
 @pytest.mark.parametrize(

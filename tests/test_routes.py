@@ -35,7 +35,7 @@ def operation(path_parameters: list[str], *, search: bool) -> dict[str, object]:
     told = [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in path_parameters]
     told += [{"name": name, "in": "header", "schema": TEXT} for name in HEADERS]
     if search:
-        told.append({"name": "q", "in": "query", "schema": TEXT})
+        told += [{"name": name, "in": "query", "schema": TEXT} for name in ("q", "page")]
     return {"parameters": told, "responses": {"default": {"description": "an answer"}}}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 
 import pytest
 import regex
@@ -112,6 +113,49 @@ def test_a_line_is_one_line_that_xml_takes(written):
 )
 def test_words_are_runs_of_letters_digits_and_their_marks(written, words):
     assert words == text.words(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "terms"),
+    [
+        ("", []),
+        ("AI Ethics, 2.0: don't", ["ai", "ethics", "2", "0", "don", "t"]),
+        ("Äpfel in ZÜRICH, Straße", ["apfel", "in", "zurich", "strasse"]),
+        ("e\u0301te\u0301 ＡＩ ﬁn ℡ İstanbul", ["ete", "ai", "fin", "tel", "istanbul"]),
+        ("Ёлка Ελλάδα", ["елка", "ελλαδα"]),
+        ("مُحَمَّد שָׁלוֹם", ["محمد", "שלום"]),
+        ("हिन्दी", ["हिन्दी"]),
+        ("東京都", ["東", "京", "都", "東京", "京都"]),
+        ("が か", ["が", "か"]),
+        ("GPTで東", ["gpt", "で", "東", "で東"]),
+        ("한국어", ["한", "국", "어", "한국", "국어"]),
+        ("ไทย", ["ไ", "ท", "ย", "ไท", "ทย"]),
+        ("🎉 % _ ' \" * \x00 \ud83d", []),
+    ],
+)
+def test_the_terms_of_a_text_are_its_words_without_case_and_accents(written, terms):
+    assert terms == text.index_terms(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "terms"),
+    [("ai AI", ["ai"]), ("東京都", ["東京", "京都"]), ("東", ["東"]), ("AI東京 x", ["ai", "東京", "x"]), ("…", [])],
+)
+def test_a_search_asks_for_each_term_once_and_for_pairs_where_there_are_no_spaces(written, terms):
+    assert terms == text.query_terms(written)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_is_found_by_itself_and_its_terms_mean_nothing_to_a_query_language(written):
+    assert {*text.query_terms(written)} <= {*text.index_terms(written)}
+    assert all(regex.fullmatch(r"[\p{L}\p{N}\p{M}]+", term) for term in text.index_terms(written))
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_terms_are_the_same_whatever_the_form_and_case_of_a_text(written):
+    for form in ("NFC", "NFD", "NFKC"):
+        assert text.index_terms(unicodedata.normalize(form, written)) == text.index_terms(written)
+    assert text.index_terms(" ".join(text.index_terms(written))) or not text.index_terms(written)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from lxml import etree
 from feeder.articles.parse import parse
 from feeder.errors import ArticleError
 from feeder.feeds import documents, jsonfeed, opml, pages
-from feeder.models import Article, Channel, Document, Entry, Feed, Site
+from feeder.models import Article, Channel, Document, Entry, Feed, Results, Site
 from tests.fakes import LIMIT
 from tests.validator import problems
 from tests.worker import ROOT, SEEDS
@@ -229,12 +229,13 @@ LINKS = re.compile("https?://|/|#")
 
 def shown(feed: Feed, site: Site) -> list[Document]:
     """The feed's documents and the pages that show it."""
-    articles = [entry.article for entry in feed.entries]
+    articles = tuple(entry.article for entry in feed.entries)
+    results = Results(articles=articles, total=len(articles), page=2, pages=3)
     return [
         *built(feed, site),
         pages.feed(feed, CHANNELS[0], site),
         pages.index(feed, [feed], site),
-        Document(path="search", content_type=pages.HTML, body=pages.search(articles[0].title, articles, site)),
+        Document(path="search", content_type=pages.HTML, body=pages.search(articles[0].title, results, site)),
     ]
 
 

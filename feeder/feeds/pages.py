@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from feeder.feeds import content
-from feeder.models import Article, Channel, Document, Entry, Feed, Site
+from feeder.models import Channel, Document, Feed, Results, Site
 
 HTML = "text/html; charset=utf-8"
 INDEX = "index.html"
@@ -92,10 +92,9 @@ def feed(feed: Feed, everything: Channel, site: Site) -> Document:
     )
 
 
-def search(asked: str, found: Iterable[Article], site: Site) -> bytes:
-    """The page of what a search found."""
-    entries = [Entry(article=article, updated=article.published) for article in found]
-    return _page("", "search.html", site, channels=[], asked=asked, entries=entries).body
+def search(asked: str, results: Results, site: Site) -> bytes:
+    """A page of what a search for `asked` found."""
+    return _page("", "search.html", site, channels=[], asked=asked, results=results).body
 
 
 def error(title: str, said: str, site: Site) -> bytes:

@@ -1,7 +1,8 @@
 """The store: what feeder remembers, in one SQLite database.
 
 `open_store` opens it, brings its tables up to date and refuses one that is newer than this feeder. Everything else is
-functions over a connection: `catalog` (files, articles, feeds), `documents`, `deliveries` (with the targets that they go to).
+functions over a connection: `catalog` (files, articles, feeds), `search`, `documents`, `deliveries` (with the targets that they
+go to).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DatabaseError
 from feeder.errors import StoreError, StoreTooNew
 from feeder.store import tables
 
-SCHEMA = "0005"  # the newest migration
+SCHEMA = "0006"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 LAST_PASS = "last_pass"  # noqa: S105 - the rule takes "pass" for a password; it is a fact's name
 SEEN_UNTIL = "seen_until"  # when the last pass planned: no moment that is remembered is later, if the clock is right
@@ -35,6 +36,7 @@ class Store:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._watching: list[sqlite3.Connection] = []
+        self._readers: list[sa.Engine] = []
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -54,8 +56,7 @@ class Store:
         It has a connection of its own and is for one thread; it costs microseconds. While the database cannot be read
         it says something else each time.
         """
-        path = Path(self._engine.url.database or "").absolute().as_uri()
-        connection = sqlite3.connect(f"{path}?mode=ro", uri=True, check_same_thread=False)
+        connection = self._connect_to_read()
         self._watching.append(connection)
 
         def found() -> object:
@@ -65,6 +66,21 @@ class Store:
                 return object()  # equal to no other
 
         return found
+
+    def reader(self, connections: int) -> sa.Engine:
+        """An engine for reading alone, with so many connections of its own: nobody else waits for them."""
+        engine = sa.create_engine(
+            "sqlite://", creator=self._connect_to_read, poolclass=sa.QueuePool, pool_size=connections
+        )
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        self._readers.append(engine)
+        return engine
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        path = Path(self._engine.url.database or "").absolute().as_uri()
+        return sqlite3.connect(
+            f"{path}?mode=ro", uri=True, check_same_thread=False, timeout=_BUSY_SECONDS, isolation_level=None
+        )
 
     def tidy(self) -> None:
         """What a database wants now and then: fresh statistics, a short write-ahead log."""
@@ -76,7 +92,8 @@ class Store:
         """Give all connections back."""
         for connection in self._watching:
             connection.close()
-        self._engine.dispose()
+        for engine in (*self._readers, self._engine):
+            engine.dispose()
 
 
 def open_store(url: str) -> Store:

@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from feeder.errors import Problem
 from feeder.models import Article
-from feeder.records import Record, from_text, seen
+from feeder.records import Record, from_text, seen, terms
 from feeder.records import record as record_of
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import feeds
+from feeder.store import feeds, search
 from feeder.store.keys import among, chunks, delete, insert, plain_rows
 from feeder.store.tables import articles, entries, files
 
@@ -189,7 +189,11 @@ class _Change(Struct, frozen=True, kw_only=True):
     def values(self) -> tuple[Any, ...]:
         """What is written of it, in the order of `_ARTICLE`."""
         it = self.record
-        return (it.id, self.path, it.published, self.updated, self.live, tuple(self.stands()), it.title, it.text)
+        return (it.id, self.path, it.published, self.updated, self.live, tuple(self.stands()), it.text)
+
+    def found(self) -> tuple[datetime, str] | None:
+        """Since when a search finds the article, and by what; None when it does not."""
+        return (self.record.published, self.record.terms) if self.live else None
 
     def alters(self, row: sa.Row[Any]) -> bool:
         """Whether this is anything else than what is there."""
@@ -260,7 +264,7 @@ def _own(moment: datetime, article_id: str) -> datetime:
     return moment.replace(microsecond=1 + int(article_id[:8], 16) % 999_999)
 
 
-_ARTICLE = ("id", "path", "published", "updated", "live", "feeds", "title", "record", "announced")
+_ARTICLE = ("id", "path", "published", "updated", "live", "feeds", "record", "announced", "number")
 _ENTRY = ("feed", "published", "article", "archive")
 _LEAVE = sa.delete(entries).where(  # one place at a time: SQLite looks through all entries for several
     entries.c.feed == sa.bindparam("name"),
@@ -279,6 +283,7 @@ def _write_articles(
     new, members = [], []
     stale: dict[str, str] = {}
     altered: list[tuple[_Change, sa.Row[Any]]] = []
+    numbers = _index(connection, (change for change in changes if change.record.id not in known))
     for change in changes:
         record = change.record
         if (row := known.get(record.id)) is not None:
@@ -286,7 +291,7 @@ def _write_articles(
                 altered.append((change, row))
             continue
         is_no_news = announced is not None and change.live and record.published <= announced
-        new.append((*change.values(), is_no_news))
+        new.append((*change.values(), is_no_news, numbers.get(record.id)))
         members += [(name, record.published, record.id, 0) for name in change.stands()]
         stale |= change.stands()
     insert(connection, articles, _ARTICLE, sorted(new))
@@ -298,13 +303,14 @@ def _write_articles(
 
 def _alter_articles(connection: sa.Connection, altered: Sequence[tuple[_Change, sa.Row[Any]]]) -> None:
     """Write articles that are known. An entry stays in the archive that it stands in."""
+    numbers = _reindex(connection, altered)
     values, members, places = [], [], []
     stale: dict[str, str] = {}
     stale_archives: set[tuple[str, int]] = set()
     for change, row in altered:
         stands, before = change.stands(), _archives(connection, row)
         places += [{"name": name, "moment": row.published, "key": row.id} for name in row.feeds]
-        values.append(dict(zip(_ARTICLE, change.values(), strict=False)) | {"key": row.id})
+        values.append(dict(zip(_ARTICLE, change.values(), strict=False)) | {"key": row.id, "number": numbers[row.id]})
         members += [(name, change.record.published, row.id, before.get(name, 0)) for name in stands]
         touched = {*stands, *row.feeds} if change.seen else {*stands} ^ {*row.feeds}
         stale |= {name: stands.get(name, "") for name in touched}
@@ -318,6 +324,28 @@ def _alter_articles(connection: sa.Connection, altered: Sequence[tuple[_Change, 
     feeds.mark_archives_stale(connection, stale_archives)
 
 
+def _index(connection: sa.Connection, changes: Iterable[_Change]) -> dict[str, int]:
+    """Have articles found; the numbers of those that are, by id."""
+    found = [(change.record.id, each) for change in changes if (each := change.found())]
+    return search.add(connection, [(article_id, *each) for article_id, each in found])
+
+
+def _reindex(connection: sa.Connection, altered: Sequence[tuple[_Change, sa.Row[Any]]]) -> dict[str, int | None]:
+    """Have altered articles found as they are now; their numbers by id."""
+    numbers: dict[str, int | None] = {row.id: row.number for _, row in altered}
+    moved, old = [], []
+    for change, row in altered:
+        before = None if row.number is None else (row.published, terms(from_text(row.record)))
+        if change.found() == before:
+            continue
+        moved.append(change)
+        numbers[row.id] = None
+        if before is not None:
+            old.append((row.number, before[1]))
+    search.remove(connection, old)
+    return numbers | _index(connection, moved)
+
+
 def _archives(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, int]:
     """The numbers of the archives that an article stands in, by feed."""
     query = sa.select(entries.c.feed, entries.c.archive).where(
@@ -328,15 +356,6 @@ def _archives(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, int]:
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
-
-
-def search(connection: sa.Connection, words: Collection[str], limit: int, now: datetime) -> list[Article]:
-    """The newest `limit` published articles whose titles hold each of `words`, which `text.searchable` gave."""
-    query = sa.select(articles.c.record).where(articles.c.live, articles.c.published <= now)
-    for word in words:
-        query = query.where(articles.c.title.contains(word, autoescape=True))
-    query = query.order_by(articles.c.published.desc(), articles.c.id.desc()).limit(limit)
-    return [from_text(text) for text in connection.execute(query).scalars()]
 
 
 def articles_of(connection: sa.Connection, ids: Collection[str]) -> dict[str, Article]:

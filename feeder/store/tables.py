@@ -97,9 +97,17 @@ articles = sa.Table(
     sa.Column("live", sa.Boolean, nullable=False),  # a file holds it, and it is no draft that is kept out
     sa.Column("announced", sa.Boolean, nullable=False),  # its deliveries are planned; never again
     sa.Column("feeds", Names, nullable=False),  # the names of those that it stands in
-    sa.Column("title", sa.Text, nullable=False),  # as a search compares it
+    sa.Column("number", sa.BigInteger),  # in the search index; null: no search finds it
     sa.Column("record", sa.Text, nullable=False),  # the Article as JSON
     sa.Index(None, "announced", "live", "published"),
+)
+
+# Which article a number of the search index stands for (see `search`).
+search_numbers = sa.Table(
+    "search_numbers",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("article", sa.Text, nullable=False),  # no foreign key and no index: its row says its number
 )
 
 # Which article stands in which feed, in the order of the feed.

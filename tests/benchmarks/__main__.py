@@ -21,6 +21,7 @@ from tests.benchmarks.publishing import (
     measure_new,
     measure_once,
 )
+from tests.benchmarks.searching import measure_search
 from tests.benchmarks.sending import measure_backlog, measure_landing, measure_sending
 from tests.benchmarks.serving import measure_serving
 from tests.benchmarks.table import Row, add, drawn
@@ -36,6 +37,7 @@ MEASURES: dict[str, Callable[[House], Iterator[Row]]] = {
     "once": measure_once,
     "lands": measure_landing,
     "serving": measure_serving,
+    "search": measure_search,
     "commands": measure_commands,
 }
 _NEED_NO_STORE = {"sending", "backlog", "front", "cold"}
