@@ -58,10 +58,7 @@ def application(
     not_ready: Callable[[], str] = lambda: "",
     searcher: Searcher | None = None,
 ) -> Starlette:
-    """The web application over `store`. `not_ready` says why the worker's work stands still, if it does.
-
-    `searcher` is one over `store`, unless another is given.
-    """
+    """The web application over `store`. `not_ready` says why the worker's work stands still; `searcher` is a test's own."""
     served = _Served(store, site, now, not_ready, searcher or Searcher(store.reader(_SEARCHES)))
     return Starlette(
         routes=[
