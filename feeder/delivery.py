@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import exchange, outbox, selection, websub
+from feeder.errors import public_reason
 from feeder.exchange import Clients
 from feeder.lanes import AHEAD, Lane, Tally
 from feeder.models import Article, Delivery, Headline, Outcome, Ping, Site, State
@@ -174,7 +175,7 @@ class Office:
             raise error
         reason = str(getattr(error, "orig", None) or error)
         log.error("store.failed", reason=reason, way_out="nothing is sent until it works again")
-        self.failing("the database cannot be used; the log says why")  # whoever asks the web server reads this
+        self.failing(public_reason(error))
         self._stale = True
         for lane in self.lanes.values():
             lane.skip()

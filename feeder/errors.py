@@ -86,3 +86,20 @@ class Busy(FeederError):
 
 class UsageError(FeederError):
     """A command was asked for something that is not there."""
+
+
+def public_reason(error: Exception) -> str:
+    """Why something failed, without a path: for whoever may ask the web server. The log says the whole.
+
+    Of an error of the database, which carries its own as `orig`, it is that one's words.
+    """
+    if isinstance(error, FolderError):
+        return "a folder cannot be read or written; the log says which"
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}; the log says more"
+    said = str(getattr(error, "orig", None) or "")
+    if said and "/" not in said:
+        return said
+    return (
+        "the database cannot be used; the log says why" if said or isinstance(error, StoreError) else "the log says why"
+    )

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import watch
-from feeder.errors import FeederError, FolderError, Problem, StoreError
+from feeder.errors import FeederError, Problem, public_reason
 from feeder.pipeline import Pipeline, Report
 from feeder.watch import Identity
 
@@ -153,7 +153,7 @@ class Passes:
     def _failed(self, error: Exception, paths: set[str] | None) -> None:
         reason = str(getattr(error, "orig", None) or error)
         log.error("pass.failed", reason=reason, way_out=f"tried again within {_AGAIN:.0f} s")
-        self._failing(_for_strangers(error))
+        self._failing(public_reason(error))
         self._owe(paths)
 
     async def _catch_up(self, threads: Executor) -> bool:
@@ -190,17 +190,6 @@ class Passes:
                 documents=len(report.documents),
                 deliveries=len(report.planned),
             )
-
-
-def _for_strangers(error: Exception) -> str:
-    """Why a pass failed, without a path or an address: for whoever may ask a web server."""
-    if isinstance(error, FolderError):
-        return "a folder cannot be read or written; the log says which"
-    if isinstance(error, OSError):
-        return f"{error.strerror or type(error).__name__}; the log says more"
-    if isinstance(error, (SQLAlchemyError, StoreError)):
-        return "the database cannot be used; the log says why"
-    return "the last pass failed; the log says why"
 
 
 async def _pass_on(stop: asyncio.Event, end: asyncio.Event) -> None:

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from feeder import negotiation
-from feeder.errors import FeederError
+from feeder.errors import FeederError, public_reason
 from feeder.feeds import content, pages, publish
 from feeder.limiter import Limiter
 from feeder.models import FORMATS, Site
@@ -144,8 +144,8 @@ class _Served:
     async def _state(find: Callable[[], str]) -> Response:
         try:
             reason = await run_in_threadpool(find)
-        except SQLAlchemyError:  # what it says may hold a path, and strangers read this
-            reason = "the database cannot be read"
+        except SQLAlchemyError as error:
+            reason = public_reason(error)
         told = {"status": "failing", "reason": reason} if reason else {"status": "ok"}
         return JSONResponse(told, status_code=503 if reason else 200, headers={"cache-control": "no-store"})
 

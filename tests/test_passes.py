@@ -10,8 +10,10 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
+from feeder.errors import FolderError, Problem, SettingsError, StoreError, public_reason
 from feeder.passes import Passes
 from feeder.store import open_store
 from tests.fakes import LIMIT
@@ -212,3 +214,24 @@ def test_a_folder_that_cannot_be_watched_is_tried_again_after_each_pass(house):
         "watch.unavailable",
         "watch.renewed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FolderError("/srv/seeds: no"), "a folder cannot be read or written; the log says which"),
+        (PermissionError(13, "Permission denied", "/srv/x"), "Permission denied; the log says more"),
+        (StoreError("/srv/feeder.db: no"), "the database cannot be used; the log says why"),
+        (
+            OperationalError("SELECT", {}, ValueError("database or disk is full")),
+            "database or disk is full",
+        ),
+        (
+            OperationalError("SELECT", {}, ValueError("no such file /srv/feeder.db")),
+            "the database cannot be used; the log says why",
+        ),
+        (SettingsError([Problem(where="/srv/x", reason="no")]), "the log says why"),
+    ],
+)
+def test_no_reason_that_strangers_read_holds_a_path(error, said):
+    assert public_reason(error) == said
