@@ -16,13 +16,13 @@ import sqlalchemy as sa
 import structlog
 from msgspec import Struct
 
-from feeder import websub
+from feeder import overview, websub
 from feeder.errors import Problem
-from feeder.feeds import content, opml, pages, publish
+from feeder.feeds import content, pages, publish
 from feeder.feeds.publish import File
 from feeder.models import ALL, FORMATS, Channel, Document, Feed, Site, Topic
 from feeder.rendering import Unrenderable, render
-from feeder.selection import PROVIDER, Feeds
+from feeder.selection import Feeds
 from feeder.store import Store, catalog, fact, set_fact
 from feeder.store import deliveries as outbox_rows
 from feeder.store import documents as document_rows
@@ -216,7 +216,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
             if fact(connection, _SITE_IS_STALE) != "yes":
                 return ()
             try:
-                documents = self._site_documents(connection)
+                documents = overview.documents(connection, self.feeds, self.site, self.now())
             except Exception as error:  # noqa: BLE001 - whatever it is, the feeds are out, and the next pass tries again
                 log.error("site.failed", reason=str(error) or type(error).__name__)  # noqa: TRY400 - no traceback
                 return ()
@@ -226,44 +226,6 @@ class Publisher(Struct, frozen=True, kw_only=True):
         with self._publishing(made, dict.fromkeys(superfluous, "")) as (connection, changed):
             set_fact(connection, _SITE_IS_STALE, "no")
         return (*changed, *superfluous)
-
-    def _site_documents(self, connection: sa.Connection) -> list[Document]:
-        published = document_rows.feeds(connection)
-        titles = {name: title for name, title in feed_rows.titles(connection).items() if name in published}
-        everything, *channels = self._in_order(titles)
-        shown = self._on_first_page(connection, channels)
-        latest, *feeds = [self._feed(connection, channel, pages.HEADLINES) for channel in (everything, *shown)]
-        return [
-            pages.index(latest, feeds, self.site, others=len(channels) - len(shown)),
-            *(pages.lists(channels, self.site) if len(shown) < len(channels) else ()),
-            opml.document([everything, *channels], self.site),
-            *pages.assets(),
-        ]
-
-    def _on_first_page(self, connection: sa.Connection, channels: Sequence[Channel]) -> list[Channel]:
-        """Those of `channels` that the first page shows, in their order: all; of too many those with the newest articles.
-
-        Configured feeds go first.
-        """
-        if len(channels) <= pages.FEEDS:
-            return list(channels)
-        newest = feed_rows.newest_times(connection, self.now())
-        configured = {rules.channel.name for rules in self.feeds.configured}
-        ranked = sorted(channels, key=lambda each: (each.name in configured, newest[each.name]), reverse=True)
-        chosen = {channel.name for channel in ranked[: pages.FEEDS]}
-        return [channel for channel in channels if channel.name in chosen]
-
-    def _in_order(self, titles: Mapping[str, str]) -> list[Channel]:
-        """The feeds as people are shown them: all, those that were configured, topics, providers."""
-        configured = {rules.channel.name: place for place, rules in enumerate(self.feeds.configured)}
-        channels = [self.feeds.channel(name, title) for name, title in titles.items()]
-
-        def key(channel: Channel) -> tuple[bool, int, bool, str, str]:
-            place = configured.get(channel.name, len(configured))
-            provider = channel.name.startswith(PROVIDER)
-            return (channel.name != ALL, place, provider, channel.title.casefold(), channel.name)
-
-        return sorted(channels, key=key)
 
     @contextmanager
     def _publishing(
