@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import watch
-from feeder.errors import FeederError, Problem
+from feeder.errors import FeederError, Problem, StoreReplaced
 from feeder.pipeline import Pipeline, Report
 
 _AGAIN = 10.0  # seconds after which a pass that failed is made again
@@ -78,6 +78,8 @@ class Passes:
             paths, self._owed = self._paths, False
             try:
                 report = await asyncio.get_running_loop().run_in_executor(threads, self._run, paths, prepared)
+            except StoreReplaced:
+                raise  # nothing that comes after would be of use
             except (FeederError, SQLAlchemyError, OSError) as error:
                 self._failed(str(getattr(error, "orig", None) or error), paths)
                 continue
@@ -95,6 +97,8 @@ class Passes:
         """A piece of what may wait; False when there is none, or it fails, which a pass then says."""
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, self._house.catch_up)
+        except StoreReplaced:
+            raise
         except (FeederError, SQLAlchemyError, OSError) as error:
             log.warning("archives.failed", reason=str(getattr(error, "orig", None) or error))
             return False

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from feeder import negotiation, text
+from feeder.errors import StoreError
 from feeder.feeds import content, pages, publish
 from feeder.models import FORMATS, Site
 from feeder.store import Store, catalog, documents
@@ -59,7 +60,11 @@ def application(
             Route("/readyz", served.ready, methods=_READING),
             Route("/{path:path}", served.answer, methods=[*_READING, "OPTIONS"]),
         ],
-        exception_handlers={405: served.not_allowed, SQLAlchemyError: served.unavailable},
+        exception_handlers={
+            405: served.not_allowed,
+            SQLAlchemyError: served.unavailable,
+            StoreError: served.unavailable,
+        },
     )
 
 
@@ -129,7 +134,7 @@ class _Served:
     async def _state(find: Callable[[], str]) -> Response:
         try:
             reason = await run_in_threadpool(find)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, StoreError) as error:
             reason = str(getattr(error, "orig", error))
         told = {"status": "failing", "reason": reason} if reason else {"status": "ok"}
         return JSONResponse(told, status_code=503 if reason else 200, headers={"cache-control": "no-store"})

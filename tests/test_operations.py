@@ -195,7 +195,9 @@ def test_a_locked_database_holds_everything_up_and_loses_nothing(tmp_path, slack
 def test_a_web_server_alone_says_whether_a_worker_works(tmp_path):
     house = House(tmp_path)
     with house.worker("serve", "--port", "0") as web:
-        assert ready(web, 503)["reason"] == "no worker has made a pass yet"
+        assert "there is no database yet; start the worker" in ready(web, 503)["reason"]
+        assert (web.get("healthz").status_code, web.get("feeds/ai.rss").status_code) == (503, 503)
+        assert not (tmp_path / "var").exists()
         house.feeder("once")
         assert ready(web, 200) == {"status": "ok"}
         long_ago = json.dumps({"ended": "2020-01-01T00:00:00+00:00", "files": 0, "documents": 0})
