@@ -61,10 +61,10 @@ class Files:
 
 
 @pytest.fixture
-def house(tmp_path, slack) -> House:
+def house(nursery, tmp_path, slack) -> House:
     """A house whose target has met what is there."""
     house = House(tmp_path, NEWSROOM, FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path)
-    assert house.feeder("once").returncode == 0
+    assert nursery.once(house.folder, house.env) == 0
     return house
 
 
@@ -129,9 +129,9 @@ def test_a_copy_over_what_a_crash_left_is_refused_and_nothing_is_sent(nursery, h
 
 @pytest.mark.parametrize("kind", ["feeder backup", "sqlite3 .backup", "plain copy"])
 def test_without_the_log_a_copy_is_taken_for_the_backup_that_it_is(nursery, house, files, slack, kind):
-    slack.next_answers = [fakes.Answer(status=503)]
+    slack.next_answers = [fakes.Answer(status=429, headers={"retry-after": "3600"})]
     house.write_article("waits", "Waits")
-    house.feeder("once")
+    nursery.once(house.folder, house.env)
     copy = COPIES[kind](files)
     kill_a_worker_at_work(nursery, house, slack, "told")
     shutil.copy(copy, files.database)
@@ -144,7 +144,7 @@ def test_without_the_log_a_copy_is_taken_for_the_backup_that_it_is(nursery, hous
     (held,) = json.loads(house.feeder("deliveries", "--json").stdout)
     assert (held["title"], held["state"]) == ("Waits", "unknown")
     house.write_article("new", "New")
-    assert house.feeder("once").returncode == 0
+    assert nursery.once(house.folder, house.env) == 0
     assert [message["text"] for message in slack.ledger.taken] == ["told", "New"]
 
 
@@ -176,7 +176,7 @@ def test_a_sound_plain_copy_of_the_same_start_goes_on(nursery, house, files, sla
     nursery.bury(process)
     shutil.copy(copy, files.database)
 
-    assert house.feeder("once").returncode == 0
+    assert nursery.once(house.folder, house.env) == 0
 
     assert len(slack.ledger.taken) == 1
 
@@ -234,7 +234,7 @@ def test_a_start_that_is_killed_between_the_two_memories_refuses_nothing_afterwa
     assert ownership.generation(files.database) == (77 if reached > 2 else old)
     assert files.wal.stat().st_size > 0
 
-    assert house.feeder("once").returncode == 0
+    assert nursery.once(house.folder, house.env) == 0
     assert len(slack.ledger.taken) == 1
 
 
@@ -251,5 +251,5 @@ def test_a_crash_without_a_lock_file_goes_on(nursery, house, files, slack):
     kill_a_worker_at_work(nursery, house, slack, "told")
     (files.folder / "feeder.db.lock").write_text("process 7 on an older feeder's host")
 
-    assert house.feeder("once").returncode == 0
+    assert nursery.once(house.folder, house.env) == 0
     assert len(slack.ledger.taken) == 1
