@@ -16,16 +16,19 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 from rich.console import Console
 
-from feeder import exchange, inspection
+from feeder import exchange, inspection, reports
 from feeder.delivery import Office
-from feeder.desk import calm_collector, endpoints, opened, utc_now
+from feeder.desk import calm_collector, changed, endpoints, generation, utc_now, working
 from feeder.errors import FolderError, Problem
 from feeder.exchange import Clients, TerminalTransport
 from feeder.feeds import publish
@@ -33,8 +36,8 @@ from feeder.lanes import Lane, Tally
 from feeder.models import Outcome, Rules
 from feeder.pipeline import Pipeline, Progress, Report
 from feeder.settings import Loaded
-from feeder.store import Store, copied_store, database_path, missing
-from feeder.store.lock import only_worker
+from feeder.store import Store, backups, copied_store, missing
+from feeder.store.lock import database_path, only_worker
 from feeder.store.missing import Missing
 from feeder.targets.base import Target
 from feeder.wallclock import reschedule
@@ -137,6 +140,27 @@ def dry_run(loaded: Loaded, progress: Progress, *, accept_deletions: bool = Fals
         copy.close()
 
 
+def restore(loaded: Loaded, copy: Path, progress: Progress) -> dict[str, Any]:
+    """Put a copy of the store in its place; as plain data, what the next pass makes of it. StoreInUse while a worker works."""
+    with only_worker(loaded.settings.database_url) as lock:
+        done = backups.restore(lock, copy, generation())
+        found = {"restored": str(copy), "backup_of": done.backup_of, "kept": str(done.kept) if done.kept else None}
+        with closing(copied_store(loaded.settings.database_url)) as store:
+            return found | _first_pass_after(loaded, store, progress)
+
+
+def _first_pass_after(loaded: Loaded, store: Store, progress: Progress) -> dict[str, Any]:
+    """What the first pass over a restored store holds and takes for told, tried on a copy of it."""
+    house = pipeline(loaded, store, dry=True)
+    before = reports.known(store)
+    house.prepare()
+    try:
+        house.run(progress=progress)
+    except FolderError as error:  # the store is back all the same; the worker says so again
+        return reports.restored(store, before) | {"adopted": None, "unread": str(error)}
+    return reports.restored(store, before)
+
+
 def _nothing(_: str) -> None:
     pass
 
@@ -151,7 +175,7 @@ def once(
 ) -> Once:
     """One pass, and the deliveries that are due. `passing` is told of each point that a crash may fall on."""
     check_folders(loaded)
-    with only_worker(loaded.settings.database_url), opened(loaded) as store:
+    with working(loaded) as store:
         reschedule(store, utc_now(), spread())
         house = replace(
             pipeline(loaded, store),
@@ -169,7 +193,7 @@ def once(
 
 def request_deletions(loaded: Loaded) -> Missing | None:
     """Have the worker that holds the store withdraw the articles that are missing; which. None: there are none."""
-    with opened(loaded) as store, store.write() as connection:
+    with changed(loaded) as store, store.write() as connection:
         return missing.accept(connection)
 
 

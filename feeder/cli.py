@@ -208,6 +208,7 @@ def check(
         problems += error.problems
     else:
         problems += [*house.folder_problems(loaded), *settings.exposed(_Places.config, _Places.secrets)]
+        problems += desk.exposed_store(loaded)
     source, max_bytes, fast = settings.articles_of(_Places.config, _Places.secrets)
     with output.progress("Reading articles") as progress:
         found = inspection.inspect_articles(source, max_bytes, desk.utc_now(), progress, feeds, fast=fast)
@@ -252,7 +253,7 @@ def status(as_json: Json = False) -> None:
     from feeder import desk, reports
 
     loaded = _loaded()
-    with desk.opened(loaded) as store:
+    with desk.asked(loaded, output.note) as store:
         found = reports.status(store, desk.endpoints(loaded), desk.utc_now())
     if as_json:
         output.print_json(found)
@@ -276,7 +277,7 @@ def deliveries(
     from feeder import desk, reports
 
     loaded = _loaded()
-    with desk.opened(loaded) as store:
+    with desk.asked(loaded, output.note) as store:
         found = reports.listing(store, loaded.site, states=state or (), target=target, limit=limit)
     if as_json:
         output.print_json(found)
@@ -296,7 +297,7 @@ def settle(
 
     if delivered == resend:
         raise UsageError("say --delivered when the message is there, --resend when it is not")
-    with desk.opened(_loaded()) as store, store.write() as connection:
+    with desk.changed(_loaded()) as store, store.write() as connection:
         found = reports.one_delivery(connection, delivery)
         if found.state not in (State.UNKNOWN, State.DEAD):
             raise UsageError(f"{found.id}: is {found.state.value}; only what is unknown or dead can be settled")
@@ -308,12 +309,29 @@ def settle(
 def backup(
     path: Annotated[Path, typer.Argument(help="The file to write; there must be none.")],
 ) -> None:
-    """Copy the database to a file, while the worker runs. To restore it: stop the worker, put the file in its place."""
+    """Copy the database to a file, while the worker runs. `feeder restore` puts it back."""
     from feeder import desk
-    from feeder.store import backup as copy
+    from feeder.store import backups
 
-    copy(_loaded().settings.database_url, path, desk.utc_now())
+    backups.backup(_loaded().settings.database_url, path, desk.utc_now())
     typer.echo(f"{path} holds what feeder remembers")
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="A file that `feeder backup` wrote, or another copy of the database.")],
+    as_json: Json = False,
+) -> None:
+    """Put a backup in the database's place, with the worker stopped, and say what is held and what is taken for told."""
+    from feeder import app as house
+
+    loaded = _logging(_loaded())
+    with output.progress("Reading articles") as progress:
+        found = house.restore(loaded, path, progress)
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_restored(found)
 
 
 @app.command()
@@ -322,7 +340,7 @@ def retry(delivery: Annotated[str, typer.Argument(help="A delivery's id, or the 
     from feeder import desk, outbox, reports
     from feeder.store import deliveries as rows
 
-    with desk.opened(_loaded()) as store, store.write() as connection:
+    with desk.changed(_loaded()) as store, store.write() as connection:
         found = reports.one_delivery(connection, delivery)
         if found.state in (State.DELIVERED, State.SENDING):
             raise UsageError(f"{found.id}: is {found.state.value}; there is nothing to try again")
@@ -356,7 +374,7 @@ def target_enable(name: Annotated[str, typer.Argument(help="A target's name.")])
 
     loaded = _loaded()
     _target(loaded, name)
-    with desk.opened(loaded) as store, store.write() as connection:
+    with desk.changed(loaded) as store, store.write() as connection:
         rows.switch(connection, name, "")
     typer.echo(f"{name} is on")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
+from feeder.errors import Problem, StoreMissing
 from feeder.settings import Loaded
-from feeder.store import Store, open_store
+from feeder.store import Store, empty_store, existing_store, open_store, ownership
+from feeder.store.lock import database_path, only_worker
 from feeder.targets.base import Target
 from feeder.websub import Hub
 
@@ -19,13 +23,61 @@ def utc_now() -> datetime:
 
 
 @contextmanager
-def opened(loaded: Loaded) -> Iterator[Store]:
-    """The store of these settings."""
-    store = open_store(loaded.settings.database_url)
+def working(loaded: Loaded) -> Iterator[Store]:
+    """The store of these settings for the one process that works on it: made or migrated as needed.
+
+    StoreInUse when another one does; StoreError when its files do not belong together or are damaged: they stay as they are.
+    """
+    with only_worker(loaded.settings.database_url) as lock:
+        database = lock.database
+        ownership.refuse_foreign_log(database, lock.record)
+        ownership.refuse_damage(database, lock.record)
+        replaced, old, new = ownership.is_replaced(database, lock.record), ownership.generation(database), generation()
+        lock.remember(generations=(old, new), stamp=(), replaced=replaced)
+        store = open_store(loaded.settings.database_url)
+        try:
+            begun = store.begin(new, replaced=replaced)
+            lock.remember(generations=(new,) if begun else (old, new), stamp=ownership.stamp(database), replaced=False)
+            yield store
+        finally:
+            whole = store.is_whole()
+            store.checkpoint()
+            store.close()
+            if whole:
+                lock.remember(stamp=ownership.stamp(database))
+
+
+def generation() -> int:
+    """A number that no earlier generation of a database has (see `store.ownership`)."""
+    return 1 + secrets.randbelow(2**31 - 1)
+
+
+@contextmanager
+def asked(loaded: Loaded, say: Callable[[str], None]) -> Iterator[Store]:
+    """The store of these settings as it is, for a command that only asks; an empty one, which it says, when there is none."""
     try:
+        store = existing_store(loaded.settings.database_url)
+    except StoreMissing as error:
+        say(str(error))
+        store = empty_store()
+    with closing(store):
         yield store
-    finally:
-        store.close()
+
+
+@contextmanager
+def changed(loaded: Loaded) -> Iterator[Store]:
+    """The store of these settings for a command that changes what is in it. StoreError when there is none."""
+    with closing(existing_store(loaded.settings.database_url, writes=True)) as store:
+        yield store
+
+
+def exposed_store(loaded: Loaded) -> list[Problem]:
+    """A warning when everyone on this machine can read the database."""
+    path = database_path(loaded.settings.database_url)
+    if path.exists() and path.stat().st_mode & stat.S_IROTH:
+        reason = f"everyone on this machine can read the database; chmod o= {path}*"
+        return [Problem(where=str(path), reason=reason, warning=True)]
+    return []
 
 
 def endpoints(loaded: Loaded) -> dict[str, Target | Hub]:

@@ -5,7 +5,10 @@
     ├── ArticleError       one file is not an article; carries its Problem
     ├── StoreError         the database cannot be used as it is
     │   ├── StoreTooNew    it was written by a newer feeder
-    │   └── StoreInUse     another worker holds it
+    │   ├── StoreMissing   there is none yet
+    │   ├── StoreTooOld    it was written by an older feeder, and only a worker may bring it up to date
+    │   ├── StoreInUse     another worker holds it
+    │   └── StoreReplaced  its file was replaced or removed while it was open
     ├── FolderError        a folder that a setting names cannot be read or written
     ├── SearchTooLong      a search took longer than it may
     ├── Busy               more is asked for at once than is done at once
@@ -64,12 +67,24 @@ class StoreError(FeederError):
     """The database cannot be used as it is."""
 
 
+class StoreMissing(StoreError):
+    """There is no database yet."""
+
+
 class StoreTooNew(StoreError):
     """The database was written by a newer feeder than this one."""
 
 
+class StoreTooOld(StoreError):
+    """The database was written by an older feeder than this one."""
+
+
 class StoreInUse(StoreError):
     """Another worker holds the database."""
+
+
+class StoreReplaced(StoreError):
+    """The database's file was replaced or removed while it was open."""
 
 
 class FolderError(FeederError):

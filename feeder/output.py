@@ -51,6 +51,11 @@ def print_problems(problems: Iterable[Problem]) -> None:
         typer.secho(f"{kind}: {problem}", fg=colour, err=True)
 
 
+def note(said: str) -> None:
+    """Something that is worth knowing and no answer, on standard error."""
+    typer.echo(said, err=True)
+
+
 def print_json(found: Any) -> None:
     """For scripts. What a terminal cannot show is escaped as JSON escapes it."""
     written = json.dumps(found, ensure_ascii=False, indent=2)
@@ -147,6 +152,27 @@ def print_status(found: dict[str, Any]) -> None:
     if rows:
         console.print()
         print_table(console, ["target", "kind", *(state.value for state in State)], rows)
+
+
+def print_restored(found: dict[str, Any]) -> None:
+    """What `feeder restore` did, and what comes of it."""
+    held, adopted = found["held"], found["adopted"]
+    kept = f"; the one before is {found['kept']}" if found["kept"] else ""
+    _print_lines([f"{found['restored']} is the database now: what feeder remembered at {found['backup_of']}{kept}"])
+    _print_lines([f"{held['number']} deliveries waited then and are held, because they may have been sent since"])
+    _print_lines(f"  {each['target']}: {each['title']}" for each in held["first"])
+    if held["number"]:
+        _print_lines([_more(held), "  feeder deliveries --state unknown lists them once the worker has started"])
+    if adopted is None:
+        _print_lines([f"what came since will be taken for told, whatever that is: {found['unread']}"])
+        return
+    _print_lines([f"{adopted['number']} articles came since and will be taken for told"])
+    _print_lines([*(f"  {title}" for title in adopted["first"]), _more(adopted)])
+
+
+def _more(found: dict[str, Any]) -> str:
+    left = found["number"] - len(found["first"])
+    return f"  and {left} more" if left else ""
 
 
 def print_deliveries(found: list[dict[str, Any]]) -> None:

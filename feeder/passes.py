@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import watch
-from feeder.errors import FeederError, Problem, public_reason
+from feeder.errors import FeederError, Problem, StoreReplaced, public_reason
 from feeder.pipeline import Pipeline, Report
 from feeder.watch import Identity
 
@@ -122,6 +122,8 @@ class Passes:
             told = self._watcher.take() if paths is None else frozenset()
             try:
                 report, source = await self._in_thread(threads, partial(self._run, paths, prepared))
+            except StoreReplaced:
+                raise  # nothing that comes after would be of use
             except (FeederError, SQLAlchemyError, OSError) as error:
                 self._watcher.give_back(told)
                 self._failed(error, paths)
@@ -160,6 +162,8 @@ class Passes:
         """A piece of what may wait; False when there is none, or it fails, which a pass then says."""
         try:
             return await self._in_thread(threads, self._house.catch_up)
+        except StoreReplaced:
+            raise
         except (FeederError, SQLAlchemyError, OSError) as error:
             log.warning("archives.failed", reason=str(getattr(error, "orig", None) or error))
             return False

@@ -8,12 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from feeder import websub
 from feeder.errors import Problem, UsageError
 from feeder.models import Delivery, Site, State
 from feeder.store import FAILED_PASS, LAST_PASS, Store, catalog, deliveries, documents, fact, missing, news
 from feeder.targets.base import Endpoint
+
+_FIRST = 20  # of what may be much
 
 
 def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict[str, Any]:
@@ -98,6 +101,39 @@ def _delivery(delivery: Delivery, title: str, url: str) -> dict[str, Any]:
         "next_at": delivery.next_at.isoformat() if delivery.state is State.PENDING else None,
         "last_error": delivery.last_error,
         "remote_id": delivery.remote_id,
+    }
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What a store knows before the first pass over it."""
+
+    unknown: frozenset[str]  # the deliveries whose end is unknown
+    announced: frozenset[str]  # the articles that targets were told of
+
+
+def known(store: Store) -> Known:
+    """What a store knows now."""
+    with store.read() as connection:
+        return Known(unknown=deliveries.ids(connection, State.UNKNOWN), announced=news.announced(connection))
+
+
+def restored(store: Store, before: Known) -> dict[str, Any]:
+    """What the first pass over a restored store held and took for told, as plain data: how many, and the first of them."""
+    now = known(store)
+    held, adopted = now.unknown - before.unknown, now.announced - before.announced
+    with store.read() as connection:
+        first = deliveries.with_ids(connection, sorted(held)[:_FIRST])
+        titles = catalog.articles_of(connection, {each.subject for each in first})
+        newest = catalog.articles_of(connection, news.newest(connection, adopted, _FIRST))
+    return {
+        "held": {
+            "number": len(held),
+            "first": [
+                {"id": each.id, "target": each.target, "title": titles[each.subject].title}
+                for each in sorted(first, key=lambda each: (each.target, each.published, each.id))
+            ],
+        },
+        "adopted": {"number": len(adopted), "first": [each.title for each in newest.values()]},
     }
 
 

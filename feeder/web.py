@@ -144,7 +144,7 @@ class _Served:
     async def _state(find: Callable[[], str]) -> Response:
         try:
             reason = await run_in_threadpool(find)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, FeederError) as error:
             reason = public_reason(error)
         told = {"status": "failing", "reason": reason} if reason else {"status": "ok"}
         return JSONResponse(told, status_code=503 if reason else 200, headers={"cache-control": "no-store"})

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from typing import NoReturn
 
@@ -18,14 +19,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import connections, reports, server, watch, web
 from feeder.app import STOP_WITHIN, check_folders, office_of, pipeline, spread, stop_on_signals
-from feeder.desk import calm_collector, opened, utc_now
+from feeder.desk import calm_collector, utc_now, working
+from feeder.errors import StoreError
 from feeder.exchange import Clients, TerminalTransport
 from feeder.passes import Passes
 from feeder.pipeline import Report
 from feeder.scheduler import Clock
 from feeder.settings import Loaded
-from feeder.store import Store, database_path
-from feeder.store.lock import only_worker
+from feeder.store import Store
+from feeder.store.followed import FollowedStore
+from feeder.store.lock import database_path
 from feeder.wallclock import reschedule
 
 log = structlog.get_logger()
@@ -35,7 +38,7 @@ def run(loaded: Loaded, console: Console, *, with_web: bool) -> None:
     """The worker: passes and deliveries until a signal ends it."""
     check_folders(loaded)
     listener = server.listen(loaded.settings.host, loaded.settings.port) if with_web else None
-    with only_worker(loaded.settings.database_url), opened(loaded) as store:
+    with working(loaded) as store:
         hangs = asyncio.run(_run(loaded, store, console, listener))
     if hangs:
         _end_at_once()
@@ -139,14 +142,14 @@ async def _until_stopped(parts: Sequence[Awaitable[None]], stop: asyncio.Event, 
 def _keep_house(store: Store) -> None:
     try:
         store.tidy()
-    except SQLAlchemyError as error:
+    except (StoreError, SQLAlchemyError) as error:
         log.warning("housekeeping.failed", reason=str(error))
 
 
 def serve(loaded: Loaded) -> None:
     """The web server alone, beside a worker."""
     listener = server.listen(loaded.settings.host, loaded.settings.port)
-    with opened(loaded) as store:
+    with closing(FollowedStore(loaded.settings.database_url)) as store:
         asyncio.run(_serve(loaded, store, listener))
 
 

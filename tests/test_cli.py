@@ -46,6 +46,8 @@ def tree(house: House) -> list[str]:
         "status",
         "deliveries",
         "retry",
+        "backup",
+        "restore",
         "target",
         "target test",
         "target enable",
@@ -277,6 +279,42 @@ def test_status_and_deliveries_tell_what_there_is(house):
     assert [each["state"] for each in listed] == ["delivered"] * 5
     assert json.loads(house.feeder("deliveries", "--state", "dead", "--json").stdout) == []
     assert len(house.feeder("deliveries", "--limit", "2").stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("status", 0),
+        ("deliveries", 0),
+        ("check", 0),
+        ("once --dry-run", 0),
+        ("backup copy.db", 2),
+        ("retry x", 2),
+        ("deliveries settle x --resend", 2),
+        ("target enable console", 2),
+    ],
+)
+def test_who_asks_makes_no_database_and_leaves_one_as_it_is(house, command, code):
+    before = tree(house)
+    done = house.feeder(*command.split())
+
+    assert (done.returncode, tree(house)) == (code, before)
+    assert ("there is no database yet; start the worker" in done.stderr) is (command not in {"check", "once --dry-run"})
+    if code == 0:
+        house.feeder("once")
+        before = tree(house)
+        assert house.feeder(*command.split()).returncode == 0
+        assert tree(house) == before
+
+
+def test_check_warns_of_a_database_that_everyone_can_read(house):
+    house.feeder("once")
+    assert "database" not in house.feeder("check").stderr
+    database = house.folder / "var/feeder.db"
+    database.chmod(0o644)
+
+    said = f"warning: {database}: everyone on this machine can read the database; chmod o= {database}*"
+    assert said in house.feeder("check").stderr.splitlines()
 
 
 def test_retry_makes_a_dead_letter_due_again(tmp_path):

@@ -195,7 +195,9 @@ def test_a_locked_database_holds_everything_up_and_loses_nothing(tmp_path, slack
 def test_a_web_server_alone_says_whether_a_worker_works(tmp_path):
     house = House(tmp_path)
     with house.worker("serve", "--port", "0") as web:
-        assert ready(web, 503)["reason"] == "no worker has made a pass yet"
+        assert "there is no database yet; start the worker" in ready(web, 503)["reason"]
+        assert (web.get("healthz").status_code, web.get("feeds/ai.rss").status_code) == (503, 503)
+        assert not (tmp_path / "var").exists()
         house.feeder("once")
         assert ready(web, 200) == {"status": "ok"}
         for ended, why in (
@@ -207,6 +209,58 @@ def test_a_web_server_alone_says_whether_a_worker_works(tmp_path):
                 store.execute("UPDATE facts SET value = ? WHERE name = 'last_pass'", (told,))
                 store.commit()
             assert ready(web, 503)["reason"] == f"the last pass ended at {ended}{why}"
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_worker_whose_database_is_another_one_ends_and_says_so(tmp_path, slack, how):
+    house = newsroom(tmp_path, slack)
+    database = tmp_path / "var/feeder.db"
+    with house.worker() as worker:
+        worker.wait_for("pass.done")
+        copy = shutil.copy(database, tmp_path / "copy.db")
+        database.unlink()
+        if how == "replaced":
+            shutil.move(copy, database)
+        house.write_article("one", "For nobody to remember")
+
+        assert worker.process.wait(fakes.LIMIT) == 2
+        worker.stop()
+    assert f"{database}: was replaced or removed while it was in use" in "".join(worker.noise)
+    assert "Traceback" not in "".join(worker.noise)
+    assert slack.ledger.taken == []
+    assert database.exists() is (how == "replaced")
+
+
+def test_a_web_server_waits_for_a_database_and_for_its_tables(tmp_path):
+    house = House(tmp_path)
+    database = tmp_path / "var/feeder.db"
+    database.parent.mkdir()
+    with closing(sqlite3.connect(database)) as store:
+        store.executescript((Path(__file__).parent / "stores" / "0001.sql").read_text())
+    before = database.read_bytes()
+    with house.worker("serve", "--port", "0") as web:
+        assert "written by an older feeder (its tables are version 0001" in ready(web, 503)["reason"]
+        assert web.get("feeds/ai.rss").status_code == 503
+        assert database.read_bytes() == before
+
+        house.feeder("once")
+        assert ready(web, 200) == {"status": "ok"}
+        assert web.get("feeds/ai.rss").status_code == 200
+
+
+def test_a_database_in_a_folder_that_cannot_be_written_to_is_read(tmp_path):
+    """By whoever is not root, while no worker works."""
+    house = House(tmp_path)
+    house.feeder("once")
+    (tmp_path / "var").chmod(0o555)
+    humble = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    asked = [*humble, sys.executable, "-m", "feeder", "status", "--json"]
+    try:
+        done = subprocess.run(asked, cwd=tmp_path, env=house.env, capture_output=True, text=True, check=False)
+    finally:
+        (tmp_path / "var").chmod(0o755)
+
+    assert (done.returncode, json.loads(done.stdout)["articles"]["published"]) == (0, 5)
 
 
 @pytest.mark.parametrize("command", [["once"], ["status"], ["backup", "x.db"]])
@@ -246,6 +300,7 @@ def test_a_full_disk_sends_nothing_without_its_mark_and_heals_by_itself(tmp_path
             house.write_article("two", "Room again")
             slack.ledger.wait_for(2)
             assert ready(worker, 200) == {"status": "ok"}
+            assert (disk / "feeder.db-wal").stat().st_size < 1 << 20  # what was in it when it could not grow is gone
             assert worker.stop() == 0
         assert sorted(message["text"] for message in slack.ledger.taken) == ["Room again", "Too much"]
     finally:

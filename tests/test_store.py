@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,9 +18,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import feeder.store
-from feeder.errors import StoreError, StoreInUse, StoreTooNew
+from feeder.errors import StoreError, StoreInUse, StoreMissing, StoreReplaced, StoreTooNew, StoreTooOld
 from feeder.models import Rules
-from feeder.store import SCHEMA, Store, copied_store, deliveries, documents, fact, open_store, set_fact, tables
+from feeder.store import (
+    SCHEMA,
+    Store,
+    copied_store,
+    deliveries,
+    documents,
+    existing_store,
+    fact,
+    open_store,
+    set_fact,
+    tables,
+)
+from feeder.store.followed import FollowedStore
 from feeder.store.lock import only_worker
 from tests.house import House
 from tests.test_search import titles_found
@@ -127,11 +140,15 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path):
     assert path.read_text().startswith("these are my notes")
 
 
-def older_store(folder: Path) -> Store:
+def older_store_file(folder: Path) -> None:
     """stores/0001.sql is what the first feeder wrote: one article, and its delivery to a webhook that waits."""
     with sqlite3.connect(folder / "feeder.db") as connection:
         connection.executescript((Path(__file__).parent / "stores" / "0001.sql").read_text())
     connection.close()
+
+
+def older_store(folder: Path) -> Store:
+    older_store_file(folder)
     return open_store(f"sqlite:///{folder}/feeder.db")
 
 
@@ -222,6 +239,175 @@ def test_a_copy_of_a_store_that_is_not_there_makes_none(url, tmp_path):
     copied_store(url).close()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_store_is_its_owners_alone_with_all_beside_it(url, tmp_path):
+    before = os.umask(0)
+    try:
+        store = open_store(url)
+        with store.write() as connection:
+            set_fact(connection, "name", "one")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "deep").iterdir()}
+    finally:
+        os.umask(before)
+        store.close()
+
+    assert modes == {"feeder.db": 0o600, "feeder.db-wal": 0o600, "feeder.db-shm": 0o600}
+
+
+def test_a_store_that_is_there_keeps_its_mode(url, tmp_path):
+    open_store(url).close()
+    (tmp_path / "deep" / "feeder.db").chmod(0o640)
+
+    open_store(url).close()
+
+    assert (tmp_path / "deep" / "feeder.db").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_who_only_asks_makes_no_store_and_migrates_none(url, tmp_path, writes):
+    with pytest.raises(StoreMissing, match="there is no database yet; start the worker, or run `feeder once`"):
+        existing_store(url, writes=writes)
+    assert list(tmp_path.iterdir()) == []
+
+    older_store_file(tmp_path)
+    before = (tmp_path / "feeder.db").read_bytes()
+    with pytest.raises(StoreTooOld, match=r"older feeder.*version 0001.*start the worker, or run `feeder once`"):
+        existing_store(f"sqlite:///{tmp_path}/feeder.db", writes=writes)
+    assert (tmp_path / "feeder.db").read_bytes() == before
+
+
+def test_who_only_asks_leaves_nothing_behind(url, tmp_path):
+    open_store(url).close()
+
+    for _ in range(2):
+        store = existing_store(url)
+        with store.read() as connection:
+            assert fact(connection, "name") is None
+        store.close()
+
+    assert os.listdir(tmp_path / "deep") == ["feeder.db"]
+
+
+def test_what_a_worker_has_not_brought_into_the_database_yet_is_seen(url):
+    store = open_store(url)
+    with store.write() as connection:
+        set_fact(connection, "name", "one")
+
+    asking = existing_store(url)
+    with asking.read() as connection:
+        assert fact(connection, "name") == "one"
+    asking.close()
+    store.close()
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+def test_a_store_whose_file_is_another_one_takes_nothing_more(url, tmp_path, what):
+    path = tmp_path / "deep" / "feeder.db"
+    store = open_store(url)
+    version = store.version()
+    assert version() == version()
+    if what == "removed":
+        path.unlink()
+    else:
+        shutil.copy(path, tmp_path / "copy.db")
+        (tmp_path / "copy.db").replace(path)
+
+    for transaction in (store.read, store.write):
+        with pytest.raises(StoreReplaced, match="was replaced or removed while it was in use"), transaction():
+            pass
+    assert version() != version()
+    store.close()
+
+
+def test_what_went_into_a_file_that_was_replaced_meanwhile_is_not_acted_upon(url, tmp_path):
+    store = open_store(url)
+
+    def write() -> None:
+        with store.write() as connection:
+            set_fact(connection, "name", "one")
+            (tmp_path / "deep" / "feeder.db").rename(tmp_path / "moved.db")
+
+    with pytest.raises(StoreReplaced):
+        write()
+    store.close()
+
+
+def test_a_followed_store_is_whatever_lies_at_its_path(url, tmp_path):
+    followed = FollowedStore(url)
+    version = followed.version()
+    with pytest.raises(StoreMissing), followed.read():
+        pass
+    assert version() != version()
+    assert list(tmp_path.iterdir()) == []
+
+    seen = []
+    for name in ("one", "two"):
+        store = open_store(f"sqlite:///{tmp_path}/{name}.db")
+        with store.write() as connection:
+            set_fact(connection, "name", name)
+        store.close()
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        (tmp_path / f"{name}.db").replace(tmp_path / "deep" / "feeder.db")
+        with followed.read() as connection:
+            assert fact(connection, "name") == name
+        assert version() == version()
+        seen.append(version())
+    store = open_store(url)
+    with store.write() as connection:
+        set_fact(connection, "name", "three")
+    with followed.read() as connection:
+        assert fact(connection, "name") == "three"
+    assert len({*seen, version()}) == 3
+    store.close()
+    followed.close()
+
+
+def test_the_log_is_cut_back_after_much_was_written(url, tmp_path):
+    log = tmp_path / "deep" / "feeder.db-wal"
+    store = open_store(url)
+    with store.write() as connection:
+        for number in range(30):
+            set_fact(connection, f"large {number}", "x" * 1_000_000)
+    assert log.stat().st_size == 0  # far more than is borne: brought into the database at once
+
+    for number in range(300):
+        with store.write() as connection:
+            set_fact(connection, "small", f"{number}" * 5_000)
+        assert log.stat().st_size < 6 << 20
+    store.close()
+
+
+def test_a_reader_that_stays_keeps_no_writer_waiting_for_long(url, tmp_path):
+    log = tmp_path / "deep" / "feeder.db-wal"
+    store = open_store(url)
+    with store.read() as reading:
+        assert fact(reading, "large") is None
+        with store.write() as connection:
+            set_fact(connection, "large", "x" * 30_000_000)
+        assert log.stat().st_size > 30_000_000
+    with store.write() as connection:
+        set_fact(connection, "small", "x")
+    assert log.stat().st_size == 0
+    store.close()
+
+
+@pytest.mark.parametrize("spelling", ["relative", "deep/../deep", "link to the file", "link to the folder"])
+def test_the_lock_is_the_files_whatever_it_is_called(url, tmp_path, monkeypatch, spelling):
+    open_store(url).close()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.db").symlink_to("deep/feeder.db")
+    (tmp_path / "folder").symlink_to("deep")
+    other = {
+        "relative": "deep/feeder.db",
+        "deep/../deep": f"{tmp_path}/deep/../deep/feeder.db",
+        "link to the file": "link.db",
+        "link to the folder": "folder/feeder.db",
+    }[spelling]
+
+    with only_worker(url), pytest.raises(StoreInUse), only_worker(f"sqlite:///{other}"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "folder", "link.db"]
 
 
 def hold(url, ready, release):

@@ -209,6 +209,16 @@ def get(connection: sa.Connection, prefix: str) -> list[Delivery]:
     return _all(connection, query)
 
 
+def ids(connection: sa.Connection, state: State) -> frozenset[str]:
+    """The ids of all deliveries in a state."""
+    return frozenset(connection.execute(sa.select(deliveries.c.id).where(deliveries.c.state == state)).scalars())
+
+
+def with_ids(connection: sa.Connection, ids: Collection[str]) -> list[Delivery]:
+    """The deliveries with these ids."""
+    return _read(among(connection, _select(), deliveries.c.id, ids))
+
+
 def find(
     connection: sa.Connection, *, states: Collection[State] = (), target: str | None = None, limit: int | None = None
 ) -> list[Delivery]:

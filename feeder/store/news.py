@@ -5,12 +5,14 @@ Every function works within the caller's transaction.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from feeder.models import News
 from feeder.store import feeds
+from feeder.store.keys import among
 from feeder.store.tables import articles
 
 _EITHER = articles.c.announced.in_([True, False])  # so that the index leads to those of a time
@@ -53,6 +55,18 @@ def announce(connection: sa.Connection, now: datetime, since: datetime | None) -
 
 def _is_news(now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(sa.not_(articles.c.announced), articles.c.live, articles.c.published <= now)
+
+
+def announced(connection: sa.Connection) -> frozenset[str]:
+    """The ids of the articles that are out and were announced, or taken for it."""
+    query = sa.select(articles.c.id).where(articles.c.announced, articles.c.live)
+    return frozenset(connection.execute(query).scalars())
+
+
+def newest(connection: sa.Connection, ids: Collection[str], limit: int) -> list[str]:
+    """Those `limit` of the articles with these ids that were published last."""
+    rows = among(connection, sa.select(articles.c.id, articles.c.published), articles.c.id, ids)
+    return [row.id for row in sorted(rows, key=lambda row: (row.published, row.id), reverse=True)[:limit]]
 
 
 def next_embargo(connection: sa.Connection, now: datetime) -> datetime | None:
