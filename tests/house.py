@@ -12,10 +12,15 @@ import feedparser
 from feeder.models import Delivery, Rules, Site
 from feeder.pipeline import Pipeline, Report
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import Store, catalog, deliveries, documents
+from feeder.store import Store, catalog, copied_store, deliveries, documents
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SITE = Site(title="Feeder", base_url="https://feeds.example.org", language="en", id_authority="example.org,2026")
+
+
+def in_memory() -> Store:
+    """A store without a file."""
+    return copied_store("sqlite:////nowhere/feeder.db")
 
 
 @dataclass

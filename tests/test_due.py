@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from feeder.models import Delivery, State
 from feeder.store import deliveries, open_store
+from tests.house import in_memory
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -82,7 +83,7 @@ def test_only_the_targets_that_are_named_are_looked_at_where_they_are_few(store,
     )
 )
 def test_every_target_with_something_due_is_found(planned):
-    store = open_store("sqlite://")
+    store = in_memory()
     made = [delivery(number, target, due=due, attempts=attempts) for number, target, due, attempts in planned]
 
     result = found(store, *made, each=1_000)

@@ -20,7 +20,7 @@ from feeder.selection import PLAIN_FEEDS
 from feeder.store import catalog, open_store, search
 from feeder.store.search import Searcher
 from tests.articles import article
-from tests.house import START, House
+from tests.house import START, House, in_memory
 
 PROVIDER = "{name: The Guardian, domain: guardian.example}"
 
@@ -283,7 +283,7 @@ CHANGES = st.tuples(
 @given(st.lists(CHANGES, min_size=1, max_size=8))
 @settings(max_examples=30)  # each makes a store
 def test_whatever_changes_a_search_finds_what_is_published_and_holds_the_word(changes):
-    store = open_store("sqlite://")
+    store = in_memory()
     there: dict[str, Article] = {}
     for name, words, date, draft in changes:
         known = there.pop(name, None)

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from feeder.store import catalog, documents, open_store
-from tests.house import House
+from feeder.store import catalog, documents
+from tests.house import House, in_memory
 from tests.worker import SEEDS
 
 WHOLE = min(SEEDS.glob("*.md")).read_bytes()
@@ -67,7 +67,7 @@ def make(tmp_path_factory):
     def made() -> House:
         here = Path(folder / str(next(numbers)))
         here.mkdir()
-        return House(here, open_store("sqlite://"))
+        return House(here, in_memory())
 
     return made
 

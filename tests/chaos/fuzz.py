@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["feeder"]):
     from feeder.pipeline import Pipeline
     from feeder.rendering import render
     from feeder.selection import PLAIN_FEEDS
-    from feeder.store import catalog, open_store
+    from feeder.store import catalog
     from feeder.store import documents as document_rows
     from feeder.targets import target_class
 
@@ -35,6 +35,7 @@ import httpx
 from lxml import etree
 
 from tests.articles import KEY, headline
+from tests.house import in_memory
 
 SITE = Site(title="Feeder", base_url="https://feeds.example.org", language="en", id_authority="example.org,2026")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -106,9 +107,7 @@ def _house() -> Pipeline:
         clock[0] += timedelta(minutes=1)
         return clock[0]
 
-    house = Pipeline(
-        store=open_store("sqlite://"), site=SITE, source=folder, public=None, targets=[], now=now, include_drafts=True
-    )
+    house = Pipeline(store=in_memory(), site=SITE, source=folder, public=None, targets=[], now=now, include_drafts=True)
     house.prepare()
     return house
 
