@@ -258,7 +258,7 @@ class Office:
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self, claim: Claim) -> None:
-        care, delivery, set_back = claim.lane.care, claim.delivery, self._set_back
+        care = claim.lane.care
         try:
             self.passing("before the message")
             outcome, care = await self._outcome(claim)
@@ -267,10 +267,8 @@ class Office:
             outcome = Outcome(kind="unknown", reason="feeder stopped before the answer came")
         now = self.now()
         if outcome.asked:
-            claim.lane.has_sent(delivery.next_at)
-        if self._set_back > set_back:
-            delivery = outbox.of_another_clock(delivery, now)
-        done = outbox.after(delivery, outcome, now, care, self.spread())
+            claim.lane.has_sent(claim.delivery.next_at)
+        done = outbox.after(claim.delivery, outcome, now, care, self.spread())
         self._ended.append(_Ended(claim=claim, outcome=outcome, delivery=done))
         claim.lane.ended(outcome, now)
         claim.lane.busy = False

@@ -340,3 +340,15 @@ def test_a_title_is_not_lost_to_a_link_that_counts_in_full():
     status = ACCOUNT.status(headline(article=article(title="Заголовок", url="http://intranet/" + "x" * 900)))
 
     assert status.startswith("Заголовок\n")
+
+
+@pytest.mark.parametrize("cut_off", ["", "[", "{}", '[{"id": "1"'])
+def test_statuses_that_cannot_be_read_say_nothing_of_what_is_there(cut_off):
+    looking = ACCOUNT.look(headline(), KEY, NOW)
+    next(looking)
+    looking.send(httpx.Response(200, json={"id": "1"}))
+
+    with pytest.raises(StopIteration) as ended:
+        looking.send(httpx.Response(200, text=cut_off))
+
+    assert ended.value.value.kind == "retry"

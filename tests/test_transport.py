@@ -392,12 +392,12 @@ def test_what_is_said_without_end_around_a_body_is_not_listened_to_for_long(begi
 def test_a_connection_that_is_used_again_is_not_counted_as_one_long_answer():
     service = fakes.Slack()
     with fakes.serving(service):
-        service.next_answers = [fakes.Answer(status=400, body="x" * 100_000) for _ in range(5)]
+        service.next_answers = [fakes.Answer(status=400, body="x" * 100_000) for _ in range(8)]
 
         async def ask() -> list[int]:
             async with httpx.AsyncClient(transport=GuardedTransport(allowed=LOOPBACK)) as client:
-                return [len((await client.post(f"{service.url}/x", content=b"x")).content) for _ in range(5)]
+                return [len((await client.post(f"{service.url}/x", content=b"x")).content) for _ in range(8)]
 
-        assert asyncio.run(ask()) == [100_000] * 5
+        assert asyncio.run(ask()) == [100_000] * 8
 
     assert service.connections == 1
