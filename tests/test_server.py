@@ -60,10 +60,12 @@ def serving_app(
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     started.wait()
-    yield listener.getsockname()[:2]
-    loop, stop = loops[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
+    try:
+        yield listener.getsockname()[:2]
+    finally:
+        loop, stop = loops[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
 
 
 def rest(client: socket.socket) -> bytes:
@@ -125,6 +127,7 @@ def unread(address: tuple[str, int], request_: bytes) -> socket.socket:
     """A client that asks and does not read."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # each request comes as it was sent
     client.connect(address)
     client.sendall(request_)
     return client
@@ -274,6 +277,8 @@ def test_the_application_is_asked_no_more_at_once_than_leaves_the_database_to_ot
             each.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         for _ in range(8):
             gate.asked.get(timeout=LIMIT)
+        with pytest.raises(queue.Empty):
+            gate.asked.get(timeout=0.5)
         gate.open.set()
         assert all(rest(each).endswith(b"waited for /slow") for each in clients)
         for each in clients:
