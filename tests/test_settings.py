@@ -45,6 +45,7 @@ DEFAULTS = {
     "provider_feeds": False,
     "show_images": True,
     "keep_deleted": False,
+    "max_gone": 0,
     "targets": {},
     "feeds": {},
     "topics": {},
