@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from tests import fakes
-from tests.chaos import kills
+from tests.chaos import kills, restores
 from tests.crashing import CRASHED, Nursery
 from tests.worker import House
 
@@ -105,3 +105,13 @@ def test_a_worker_that_is_killed_thirty_times_loses_nothing_and_doubles_nothing(
     assert set(found.articles) - set(found.resend) <= found.unknown["resend"]
     assert sum(Counter(found.resend).values()) - len(found.articles) <= found.kills
     assert found.secrets_seen == []
+
+
+def test_backups_in_the_place_of_what_kills_left_double_nothing_and_lose_nothing_unsaid(nursery, tmp_path):
+    found = restores.run(nursery, tmp_path, rounds=6, seed=3)
+
+    assert found.rounds == 6
+    assert found.doubled == {"signed webhook": [], "Slack": []}
+    assert found.lost == {"signed webhook": set(), "Slack": set()}
+    assert found.refused == found.foreign > 0
+    assert found.falsely_refused == []

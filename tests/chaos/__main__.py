@@ -15,7 +15,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import bombs, clocks, crowd, folders, kills, rude, traffic
+from tests.chaos import bombs, clocks, crowd, folders, kills, restores, rude, traffic
 from tests.crashing import Nursery
 from tests.worker import ROOT, SEEDS
 
@@ -31,6 +31,7 @@ def main() -> int:
     table = Table("what", "figure", "holds", title="Faults in numbers")
     parts = {
         "kills": lambda: _kills(chosen.kills),
+        "restores": lambda: _restores(max(chosen.kills // 5, 1)),
         "crowd": _crowd,
         "bombs": _bombs,
         "clocks": _clocks,
@@ -92,6 +93,18 @@ def _kills(number: int) -> list[Row]:
     )
     rows.append(("secrets in anything written", f"{len(found.secrets_seen)} hits", not found.secrets_seen))
     return rows
+
+
+def _restores(rounds: int) -> list[Row]:
+    with Nursery() as nursery, tempfile.TemporaryDirectory() as folder:
+        found = restores.run(nursery, Path(folder), rounds=rounds, seed=1)
+    rows = []
+    for name, got in found.told.items():
+        gaps = f"{len(set(found.articles) - set(got))} not told, {len(found.lost[name])} of them not listed"
+        figure = f"{found.rounds} rounds, {len(found.articles)} articles: {len(found.doubled[name])} doubled, {gaps}"
+        rows.append((f"a backup after a kill, {name}", figure, not found.doubled[name] and not found.lost[name]))
+    figure = f"{found.refused} of {found.foreign} refused; {len(found.falsely_refused)} refused for nothing"
+    return [*rows, ("another database's log", figure, found.refused == found.foreign and not found.falsely_refused)]
 
 
 def _crowd() -> list[Row]:
