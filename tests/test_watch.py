@@ -109,6 +109,7 @@ def test_a_folder_that_cannot_be_watched_is_an_error(tmp_path):
         asyncio.run(look())
 
 
+@pytest.mark.system  # user namespaces have limits of their own
 def test_a_folder_for_which_no_watch_is_left_is_an_error(tmp_path):
     for number in range(20):
         (tmp_path / f"d{number}").mkdir()
