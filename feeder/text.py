@@ -20,6 +20,7 @@ _ILLEGAL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]|\
 # other text. The marks U+200E and U+200F, which right-to-left languages need, turn nothing but themselves.
 _TURNING = r"[\u202a-\u202e\u2066-\u2069]"
 _JOINERS = "\u200c\u200d\u200e\u200f"  # invisible, and part of emoji and of many scripts
+_NUMBER = re.compile(r"&#0*([0-9]+)")
 _SPACE = r"\s+"
 _WORD = r"[\p{L}\p{N}\p{M}]+"
 _GRAPHEME = r"\X"
@@ -50,6 +51,19 @@ def legal(text: str) -> str:
     return str(_compiled(_ILLEGAL).sub("", text))
 
 
+def unescape(text: str) -> str:
+    """`text` with HTML's character references decoded once, as `html.unescape` does, whatever numbers they hold.
+
+    That one raises ValueError for a number of more digits than Python reads.
+    """
+    return html.unescape(_NUMBER.sub(_bounded, text))
+
+
+def _bounded(reference: re.Match[str]) -> str:
+    """A reference with no more digits than a character needs; one to no character stays one (U+110000 is the first)."""
+    return f"&#{reference[1] if len(reference[1]) < 8 else 0x110000}"
+
+
 def line(text: str) -> str:
     """`text` as one clean line: entities decoded once, control characters removed, white space collapsed.
 
@@ -57,7 +71,7 @@ def line(text: str) -> str:
     """
     if text.isprintable() and "&" not in text and "  " not in text and text[:1] != " " != text[-1:]:
         return text  # as most are: nothing to be done
-    plain = str(_compiled(_TURNING).sub("", legal(html.unescape(text))))
+    plain = str(_compiled(_TURNING).sub("", legal(unescape(text))))
     return str(_compiled(_SPACE).sub(" ", plain)).strip()
 
 

@@ -261,3 +261,17 @@ def test_a_line_turns_nothing_that_stands_beside_it(turn):
 
 def test_a_line_keeps_the_marks_that_right_to_left_languages_need():
     assert text.line("שלום\u200f, עולם") == "שלום\u200f, עולם"
+
+
+@pytest.mark.parametrize("digits", [7, 8, 4_300, 4_301, 100_000])
+def test_a_reference_with_any_number_is_decoded(digits):
+    assert text.line(f"a &#{'9' * digits}; b") == "a \ufffd b"
+
+
+def test_zeros_before_a_number_do_not_count():
+    assert text.line(f"a&#{'0' * 5_000}66;c") == "aBc"
+
+
+@given(st.text("&#x;0123456789abcAB<> ampltgquo"))
+def test_references_are_decoded_as_the_standard_library_does(written):
+    assert text.unescape(written) == html.unescape(written)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 from feeder import markdown
 from feeder.models import Article, Channel, Entry, Feed, Image, Provider, RelatedLink, Site
 from feeder.safehtml import sanitise
+from feeder.text import unescape
 from feeder.urls import http_url
 
 MEDIA_TYPES = {"rss": "application/rss+xml", "atom": "application/atom+xml", "json": "application/feed+json"}
@@ -141,7 +141,7 @@ def inert(text: str) -> str:
 
 def reads_as_html(text: str) -> bool:
     """Whether `text` says something else when it is taken for HTML."""
-    return "<" in text or ("&" in text and html.unescape(text) != text)
+    return "<" in text or ("&" in text and unescape(text) != text)
 
 
 def within_bounds(feed: Feed) -> Feed:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from html import unescape
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -85,7 +84,7 @@ class Mastodon(Target):
             if not response.is_success or statuses is None:
                 return _not_seen(response)
             for status in statuses:
-                if _squeezed(unescape(_TAG.sub("", str(status.get("content", ""))))).startswith(beginning):
+                if _squeezed(text.unescape(_TAG.sub("", str(status.get("content", ""))))).startswith(beginning):
                     return Outcome(kind="delivered", remote_id=str(status.get("id", "")))
             # A page is looked through whole: `since` may be from a clock that was ahead.
             if not statuses or _written(statuses[-1]) < since - _CLOCKS_DIFFER:
