@@ -12,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from feeder.articles import crew
+from feeder.articles import parse as parse_module
+from feeder.articles.files import Files
 from feeder.articles.parse import parse
 from feeder.articles.schema import READ
 from feeder.errors import ArticleError, Problem
 from feeder.markdown import content
 from feeder.models import Article, Image, Provider, RelatedLink, Topic
+from feeder.selection import PLAIN_FEEDS
 from tests.articles import SEEDS, seed
 
 PLAIN = """\
@@ -1070,3 +1074,24 @@ NESTED = st.recursive(
 @given(st.dictionaries(st.sampled_from(READ), NESTED, max_size=8), st.sampled_from(["", "Some *text*."]))
 def test_whatever_is_read_at_once_is_the_same_when_it_is_mended(front, body):
     read_both_ways(file(yaml.safe_dump(front, allow_unicode=True) if front else "", body))
+
+
+def test_what_nobody_foresaw_is_the_problem_of_that_file_alone(tmp_path, monkeypatch):
+    for name in ("odd", "plain"):
+        (tmp_path / f"{name}.md").write_text(
+            f"---\ntitle: {name}\npublishedDateTime: 2026-01-31T12:00:00Z\nwebUrl: https://x.example/{name}\n---\n"
+        )
+    title = parse_module._title
+
+    def failing(value: str) -> str:
+        return title(value) if value != "odd" else 1 / 0
+
+    monkeypatch.setattr(parse_module, "_title", failing)
+    with Files(tmp_path, 1_000) as files:
+        odd, plain = (crew.read(files, f"{name}.md", PLAIN_FEEDS) for name in ("odd", "plain"))
+
+    assert (odd.where, odd.reason) == (
+        "odd.md",
+        "feeder fails at it: ZeroDivisionError: division by zero; please report it",
+    )
+    assert plain.article.title == "plain"

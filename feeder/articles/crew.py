@@ -40,6 +40,8 @@ def read(files: Files, path: str, feeds: Feeds, *, fast: bool = True) -> Read:
         return error.problem
     except FileNotFoundError:
         return None
+    except Exception as error:  # noqa: BLE001 - whatever one article brings about must not end a pass over all
+        return parse.unforeseen(path, error).problem
 
 
 class Crew:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from feeder import slugs, text, urls
 from feeder.articles import frontmatter, mend, schema
 from feeder.articles.schema import ArticleKeys, ImageKeys, ProviderKeys, RelatedKeys
-from feeder.errors import Problem
+from feeder.errors import ArticleError, Problem
 from feeder.models import TYPES, Article, Image, Provider, RelatedLink, Topic
 
 _TopicOf = Callable[[str], Topic]
@@ -38,7 +38,21 @@ def parse(data: bytes, where: str, topic: _TopicOf = plain_topic, *, fast: bool 
     `where` names the file in messages; `topic` says which topic a label stands for; `fast` whether yaml-rs may read
     its front matter.
     """
-    source = frontmatter.load(data, where, fast=fast)
+    try:
+        return _parsed(frontmatter.load(data, where, fast=fast), topic)
+    except ArticleError:
+        raise
+    except Exception as error:
+        raise unforeseen(where, error) from error
+
+
+def unforeseen(where: str, error: Exception) -> ArticleError:
+    """What is said of a file that makes this program fail: it is its problem, and stops no other."""
+    said = f"feeder fails at it: {type(error).__name__}: {error}"
+    return ArticleError(Problem(where=where, reason=f"{text.shorten(text.line(said), 200)}; please report it"))
+
+
+def _parsed(source: frontmatter.Source, topic: _TopicOf) -> Parsed:
     try:
         if not mend.is_endless(source.body):
             return Parsed(article=_article(schema.as_written(source.metadata), source.body, topic))
