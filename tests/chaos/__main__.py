@@ -198,7 +198,7 @@ def _fuzz(what: str, seconds: int) -> list[Row]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     last = [line for line in done.stderr.splitlines() if line.startswith(("#", "Done"))][-1:] or ["nothing was said"]
     if done.returncode:
-        sys.stderr.write(done.stderr[-5000:])
+        sys.stderr.write(done.stdout[-5000:] + done.stderr[-5000:])  # a traceback goes to standard output
     return [(f"fuzzing {what}", f"{seconds} s: {last[0]}", not done.returncode)]
 
 
