@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,7 +40,9 @@ from tests import fakes
 from tests.house import SITE
 from tests.worker import SEEDS
 
-START = datetime.now(UTC).replace(microsecond=0)
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 @dataclass
@@ -48,9 +50,12 @@ class Post:
     """A store with planned deliveries, and a clock."""
 
     store: Store
-    time: datetime = START
+    time: datetime = field(default_factory=_now)  # receivers of signed messages compare it with theirs
     terminal: io.StringIO | None = None
     site: Site = SITE
+
+    def __post_init__(self) -> None:
+        self.start = self.time
 
     def plan(self, target: str, *articles: Article) -> None:
         readings = [
@@ -224,7 +229,11 @@ def test_a_refused_connection_is_a_plain_retry(post, articles):
     )
 
     (found,) = post.found()
-    assert (found.state, found.next_at, found.doubtful_since) == (State.PENDING, START + timedelta(seconds=5), None)
+    assert (found.state, found.next_at, found.doubtful_since) == (
+        State.PENDING,
+        post.start + timedelta(seconds=5),
+        None,
+    )
 
 
 def test_a_retry_comes_when_it_is_due_and_not_before(post, slack, articles):
@@ -245,7 +254,7 @@ def test_a_429_waits_as_long_as_the_service_says(post, slack, articles):
     post.plan("news", articles[0])
     post.drain("news", to_slack(slack))
 
-    assert post.found()[0].next_at == START + timedelta(seconds=120)
+    assert post.found()[0].next_at == post.start + timedelta(seconds=120)
 
 
 def test_a_permanent_refusal_is_a_dead_letter_with_the_services_own_words_and_stops_nothing_else(
@@ -320,9 +329,9 @@ def left_in_sending(post, target, article):
 
 
 def test_what_a_crash_left_in_sending_is_sent_again_with_the_same_key(post, webhook, articles):
-    post.time = START - timedelta(days=1)
+    post.time = post.start - timedelta(days=1)
     left_in_sending(post, "site", articles[0])
-    post.time = START
+    post.time = post.start
 
     assert post.drain("site", to_webhook(webhook)) == Tally(delivered=1)
     assert webhook.ids == [f"msg_{post.found()[0].id}"]
@@ -865,7 +874,7 @@ def test_a_name_that_nobody_has_is_tried_by_the_table(post, articles):
     asyncio.run(work())
 
     (found,) = post.found()
-    assert (found.attempts, found.next_at) == (1, START + timedelta(seconds=5))
+    assert (found.attempts, found.next_at) == (1, post.start + timedelta(seconds=5))
     assert "Name or service not known" in found.last_error
 
 
@@ -924,7 +933,7 @@ def test_what_is_on_its_way_while_the_clock_is_set_back_is_looked_for(post, mast
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400)])
 def test_what_is_in_doubt_is_found_by_a_clock_that_is_ahead_still(post, mastodon, articles, ahead):
     """By that clock it was sent long after the instance says that it was written."""
-    post.time = START + ahead
+    post.time = post.start + ahead
     post.plan("fedi", articles[0])
     post.drain("fedi", to_mastodon(mastodon))
     post.plan("fedi", articles[1])

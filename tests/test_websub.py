@@ -204,7 +204,7 @@ def test_a_worker_tells_its_hub_when_the_document_is_out(tmp_path):
         done = house.feeder("once")
         assert (done.returncode, len(hub.ledger.taken)) == (0, 12)
         with house.worker() as running:
-            running.wait_for("pass.done")
+            running.wait_until_ready()
             first = 12
             assert running.get("feeds/ai.rss").headers["link"].endswith(f'<{hub.url}{hub.path}>; rel="hub"')
             house.write_article("new", "A new one")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -136,6 +137,13 @@ class Worker:
             index = self._next(name)
             self._waited = index + 1
             return self.events[index]
+
+    def wait_until_ready(self) -> None:
+        """Wait until the first pass is over, whether there was anything to do in it or not."""
+        until = time.monotonic() + LIMIT
+        while self.get("readyz").status_code != 200:
+            if time.monotonic() > until:
+                raise AssertionError(self.get("readyz").text)
 
     def _next(self, name: str) -> int | None:
         indices = range(self._waited, len(self.events))
