@@ -184,7 +184,7 @@ def test_a_feed_that_is_opened_in_a_browser_is_a_page(visit, address):
 
 def test_a_search_works_without_script(visit):
     page = visit.page("/", java_script_enabled=False)
-    page.get_by_role("searchbox", name="Search headlines").fill("NETFLIX $900,000")
+    page.get_by_role("searchbox", name="Search articles").fill("NETFLIX $900,000")
     page.get_by_role("button", name="Search").click()
 
     assert page.locator("article.story h2").count() == 3
