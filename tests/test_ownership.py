@@ -8,6 +8,8 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -235,6 +237,34 @@ def test_a_start_that_is_killed_between_the_two_memories_refuses_nothing_afterwa
     assert files.wal.stat().st_size > 0
 
     assert nursery.once(house.folder, house.env) == 0
+    assert len(slack.ledger.taken) == 1
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_start_over_a_copy_that_is_killed_distrusts_it_all_the_same(nursery, house, files, slack, calls):
+    copy = files.raw_copy()
+    house.write_article("told", "told")
+    assert nursery.once(house.folder, house.env) == 0
+    shutil.copy(copy, files.database)
+    killing = f"""
+import os, sys
+from feeder import cli
+from feeder.store.lock import Lock
+remember, left = Lock.remember, {calls}
+def dying(*args, **changes):
+    global left
+    remember(*args, **changes)
+    left -= 1
+    if left == 0:
+        os._exit(137)
+Lock.remember = dying
+sys.argv = ["feeder", "once"]
+cli.main()
+"""
+    asked = [sys.executable, "-c", killing]
+    assert subprocess.run(asked, cwd=house.folder, env=house.env, capture_output=True, check=False).returncode == 137
+
+    assert "store.restored" in house.feeder("once").stderr
     assert len(slack.ledger.taken) == 1
 
 
