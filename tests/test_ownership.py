@@ -168,6 +168,31 @@ def test_a_damaged_database_is_refused_and_nothing_is_sent(nursery, house, files
     assert slack.ledger.taken == told
 
 
+def test_a_checkpoint_that_was_broken_off_is_no_damage(nursery, house, files, slack):
+    """Its first page is brought in before those that it tells of: SQLite finds them in the log, and so does feeder."""
+    for number in range(60):
+        house.write_article(f"grows-{number}", "Grows", excerpt=json.dumps("long " * 3_000))
+    kill_a_worker_at_work(nursery, house, slack, "told")
+    whole = Path(shutil.copy(files.database, house.folder / "whole.db"))
+    shutil.copy(files.wal, house.folder / "whole.db-wal")
+    with closing(sqlite3.connect(whole)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert whole.stat().st_size > files.database.stat().st_size
+    with files.database.open("r+b") as database, whole.open("rb") as checkpointed:
+        database.write(checkpointed.read(4_096 * 4))
+    address = f"{files.database.as_uri()}?immutable=1"
+    with closing(sqlite3.connect(address, uri=True)) as alone, pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        alone.execute("SELECT * FROM facts").fetchall()
+    told = len(slack.ledger.taken)
+
+    for command in ("status", "deliveries", "once"):
+        assert house.feeder(command).returncode == 0, command
+    assert house.feeder("backup", "after.db").returncode == 0
+    house.write_article("later", "Later")
+    house.feeder("once")
+    slack.ledger.wait_for(told + 1)
+
+
 def test_a_sound_plain_copy_of_the_same_start_goes_on(nursery, house, files, slack):
     """It cannot be told from the database itself; its log brings it up to date."""
     process = nursery.worker(house.folder, house.env)

@@ -19,7 +19,10 @@ from feeder.errors import StoreError, StoreMissing
 from feeder.store.lock import Record, record_of
 
 _ROLLBACK = 1  # the header's file format version of a database without a write-ahead log
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 _VERSION_AT = 18  # bytes into the file
+_GENERATION_AT = 60  # where SQLite keeps what it calls the user version: four bytes, the highest first
 
 
 def logs_of(database: Path) -> tuple[Path, Path]:
@@ -86,8 +89,19 @@ def generation(database: Path) -> int:
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             found: int = connection.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.Error as error:
-        raise unusable(database, error) from error
+        if (header := _header(database)) is None or not log_size(database):
+            raise unusable(database, error) from error
+        # A checkpoint that was broken off leaves a header that tells of pages which stand in the log alone, and SQLite
+        # takes that for damage as long as it does not see the log.
+        return int.from_bytes(header[_GENERATION_AT : _GENERATION_AT + 4])
     return found
+
+
+def _header(database: Path) -> bytes | None:
+    """The header of a database's file (https://sqlite.org/fileformat.html); None when it is no database."""
+    with database.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    return header if len(header) == _HEADER_BYTES and header.startswith(_MAGIC) else None
 
 
 def unusable(database: Path, error: BaseException) -> StoreError:
@@ -140,9 +154,8 @@ def _may_be(database: Path, record: Record) -> bool:
     """Whether a database is of a generation that `record` knows. Without one, a log beside a backup tells the most of it."""
     if record.generations:
         return generation(database) in record.generations
-    with database.open("rb") as file:
-        header = file.read(_VERSION_AT + 1)
-    return header[_VERSION_AT:] != bytes([_ROLLBACK])
+    header = _header(database)
+    return header is None or header[_VERSION_AT] != _ROLLBACK
 
 
 def is_replaced(database: Path, record: Record) -> bool:
