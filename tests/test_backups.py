@@ -160,6 +160,22 @@ def _another_programs(path: Path) -> None:
         copy.execute("CREATE TABLE songs (name TEXT)")
 
 
+def test_a_second_restore_keeps_what_the_first_one_put_aside(nursery, house, files):
+    original = files.feeder_backup()
+    for number in range(3):
+        house.write_article(f"later-{number}", f"Later {number}")
+        nursery.once(house.folder, house.env)
+        assert house.feeder("restore", str(original)).returncode == 0
+
+    kept = sorted(path for path in files.folder.iterdir() if ".replaced" in path.name)
+    assert [path.name for path in kept] == [f"feeder.db.replaced{end}" for end in ("", ".1", ".2")]
+    for path, title in zip((kept[1], kept[2], kept[0]), ("Later 0", "Later 1", "Later 2"), strict=True):
+        with closing(sqlite3.connect(path)) as there:
+            assert there.execute("SELECT count(*) FROM articles WHERE record LIKE ?", (f"%{title}%",)).fetchone() == (
+                1,
+            )
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

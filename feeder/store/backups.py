@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sqlite3
@@ -51,8 +52,9 @@ def backup(url: str, path: Path, now: datetime) -> None:
 def restore(lock: Lock, copy: Path, generation: int) -> Replaced:
     """Put a copy of a store in its place: a feeder backup, or any other copy that is whole.
 
-    The copy stays where it is. What it takes the place of is kept beside it, as ``feeder.db.replaced``. Should this be broken
-    off, the store is refused until it is run again. `generation`: see `ownership`.
+    The copy stays where it is. What it takes the place of is kept beside it, as ``feeder.db.replaced``, and what an earlier
+    one took the place of under a number. Should this be broken off, the store is refused until it is run again.
+    `generation`: see `ownership`.
 
     StoreError, and nothing was changed, when `copy` is no sound store of this feeder or an older one.
     """
@@ -69,6 +71,8 @@ def restore(lock: Lock, copy: Path, generation: int) -> Replaced:
         _sync(database.parent)
         lock.remember(generations=(generation,), stamp=ownership.stamp(database), replaced=False, restoring=False)
     except (sqlite3.Error, OSError) as error:
+        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise _unsound(copy, error) from error
         raise StoreError(f"{copy}: cannot be put in the place of {database}: {error}") from error
     finally:
         with suppress(OSError):
@@ -107,10 +111,14 @@ def _prepared(part: Path, generation: int, name: Path) -> str:
             backup_of = facts.get(BACKUP_OF) or last_pass_of(facts)
             _mark(copy, backup_of, generation)
     except (sqlite3.Error, TypeError) as error:
-        raise StoreError(f"{name}: is no sound database of feeder: {error}; nothing was changed") from error
+        raise _unsound(name, error) from error
     with part.open("rb") as file:
         os.fsync(file.fileno())
     return backup_of
+
+
+def _unsound(name: Path, error: Exception) -> StoreError:
+    return StoreError(f"{name}: is no sound database of feeder: {error}; nothing was changed")
 
 
 def _set_aside(lock: Lock) -> Path | None:
@@ -121,8 +129,7 @@ def _set_aside(lock: Lock) -> Path | None:
     database, kept = lock.database, lock.database.with_name(f"{lock.database.name}.replaced")
     is_own = ownership.is_own_log(database, lock.record)
     if not lock.record.restoring:
-        for path in (kept, *ownership.logs_of(kept)):
-            path.unlink(missing_ok=True)
+        _number(kept)
         if is_own:
             _empty_log(database)
         lock.remember(restoring=True)
@@ -134,6 +141,15 @@ def _set_aside(lock: Lock) -> Path | None:
         log.unlink(missing_ok=True)
     database.with_name(f"{database.name}-shm").unlink(missing_ok=True)
     return kept if kept.exists() else None
+
+
+def _number(kept: Path) -> None:
+    """Keep what an earlier restore put aside under a number of its own."""
+    numbered = (kept.with_name(f"{kept.name}.{number}") for number in itertools.count(1))
+    earlier = next(path for path in numbered if not path.exists())
+    for path, place in zip((kept, *ownership.logs_of(kept)), (earlier, *ownership.logs_of(earlier)), strict=True):
+        if path.exists():
+            path.rename(place)
 
 
 def _empty_log(database: Path) -> None:

@@ -114,7 +114,8 @@ def unusable(database: Path, error: BaseException) -> StoreError:
 def _damaged(database: Path, reason: str) -> StoreError:
     return StoreError(
         f"{database}: is damaged: {reason}. Nothing was sent and nothing was changed. "
-        "To put a backup in its place: feeder restore FILE"
+        "To put a backup in its place: feeder restore FILE. Without a backup: "
+        f"mv {database} {database}.damaged, and the next start adopts what is in the folder and tells none of it"
     )
 
 
