@@ -84,6 +84,8 @@ def check_folders(loaded: Loaded) -> None:
     settings = loaded.settings
     if not settings.source.is_dir():
         raise FolderError(f"{settings.source}: there is no such folder of articles; make it, or set source to another")
+    if _is_published(loaded):
+        raise FolderError(_published(loaded))
     publish.check(settings.public)
 
 
@@ -111,6 +113,19 @@ def _nested(loaded: Loaded) -> Iterator[str]:
         yield f"{settings.source}: lies in the folder that is published, {settings.public}; set source or public to another"
     if database.resolve().is_relative_to(source):
         yield f"{database}: lies in the folder of articles, {settings.source}; set source or database_url to another"
+    if _is_published(loaded):
+        yield _published(loaded)
+
+
+def _is_published(loaded: Loaded) -> bool:
+    """Whether the database lies where a static server would give it to everybody."""
+    return database_path(loaded.settings.database_url).is_relative_to(loaded.settings.public.resolve())
+
+
+def _published(loaded: Loaded) -> str:
+    settings = loaded.settings
+    database = database_path(settings.database_url)
+    return f"{database}: lies in the folder that is published, {settings.public}; set database_url or public to another"
 
 
 async def send_test(target: Target, console: Console) -> Outcome:

@@ -104,7 +104,7 @@ class Passes:
                     else:
                         self.want(paths)
             except (OSError, RuntimeError) as error:
-                self._watcher.failed(str(error))
+                self._watcher.failed(error)
             await end.wait()
             ending.cancel()
 

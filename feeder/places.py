@@ -47,6 +47,8 @@ class Places(Struct, frozen=True, kw_only=True):
                         where=str(self.config), reason=f"cannot be read: {reason}; name the settings file with --config"
                     )
                 )
+            except RecursionError:
+                found.append(Problem(where=str(self.config), reason="not TOML: lists or tables nest too deep"))
             except tomllib.TOMLDecodeError as error:
                 line = re.search(r"at line (\d+)", str(error))
                 found.append(

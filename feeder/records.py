@@ -85,6 +85,13 @@ def _at_hand(text: str) -> Article:
     return _decode(text)
 
 
+def is_seen_to_differ(before: Article, after: Article) -> bool:
+    """Whether a reader sees that an article has changed. Its body is rendered only if it is another."""
+    if (before.body, before.content, before.url) == (after.body, after.content, after.url):
+        before, after = (replace(each, body="", content="") for each in (before, after))
+    return seen(before) != seen(after)
+
+
 def seen(article: Article) -> Article:
     """What a reader sees of an article: title, excerpt, body, links, dates, provider, topics, images, related.
 

@@ -38,6 +38,10 @@ def own_files(public: Path, database: Path) -> frozenset[Path]:
     return frozenset(Path(os.path.realpath(path)) for path in (public, *beside))
 
 
+class WatchBroken(RuntimeError):
+    """The watch has ended, at an event that it cannot tell of: another one can be had at once."""
+
+
 async def changes(
     root: Path,
     stop: asyncio.Event,
@@ -48,7 +52,7 @@ async def changes(
 
     `root` is a resolved path. The watch stands when `standing` is called, and ends when `stop` is set. Files that cannot be
     articles are passed over, and what is at or below the paths in `own`. Raises OSError or RuntimeError when the folder
-    cannot be watched.
+    cannot be watched, WatchBroken when the watch ends by itself, say at a name that is not UTF-8.
     """
     watcher = _events(root, stop, lenient=False)
     coming = asyncio.ensure_future(anext(watcher, None))
@@ -67,9 +71,11 @@ async def changes(
                 yield None  # the folder itself
             elif seen := frozenset(_relative(path, root) for path in paths if _may_matter(Path(path), root, own)):
                 yield seen
+    except ExceptionGroup as group:  # how watchfiles hands on what its native part fails at
+        raise WatchBroken(str(group.exceptions[0])) from group
     finally:
         coming.cancel()
-        with suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError, ExceptionGroup):
             await coming
         await watcher.aclose()
 
@@ -140,10 +146,10 @@ class Watcher:
             yield paths
         self._on = None
 
-    def failed(self, reason: str) -> None:
-        """There is no watch; said once for each reason."""
-        self._on, self._lost = None, True
-        if not self._number and self._unavailable is None:
+    def failed(self, error: Exception) -> None:
+        """There is no watch; said once for each reason. After a pass over the whole folder there is another try."""
+        self._on, self._lost, reason = None, True, str(error)
+        if isinstance(error, WatchBroken) or (not self._number and self._unavailable is None):
             self._want_all()
         if reason != self._unavailable:
             log.warning("watch.unavailable", reason=reason, way_out="new files wait for the next interval")

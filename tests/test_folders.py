@@ -161,3 +161,27 @@ def test_a_worker_whose_pass_hangs_ends_within_ten_seconds(tmp_path, number):
         assert time.monotonic() - began < 10
         assert [each["event"] for each in worker.events[-2:]] == ["pass.abandoned", "worker.stopped"]
     assert house.feeder("once").returncode == 0
+
+
+def test_a_name_that_is_not_utf8_ends_neither_the_worker_nor_its_watch(tmp_path):
+    house = House(tmp_path)
+    with house.worker() as worker:
+        worker.wait_until_ready()
+        for number in range(3):
+            with open(bytes(house.seeds) + b"/\xff", "w") as file:
+                file.write(str(number))
+            worker.wait_for("watch.renewed")
+        house.write_article("new", "New")
+        while b"New" not in worker.get("feeds/ai.rss").content:
+            worker.wait_for("pass.done")
+
+
+@pytest.mark.parametrize("command", ["check", "once"])
+def test_the_database_is_never_where_it_would_be_published(tmp_path, command):
+    house = House(tmp_path, FEEDER_DATABASE_URL="sqlite:///public/feeder.db")
+
+    done = house.feeder(command)
+
+    assert done.returncode == (1 if command == "check" else 2)
+    assert "feeder.db: lies in the folder that is published, public; set database_url" in done.stderr
+    assert not (tmp_path / "public").exists()

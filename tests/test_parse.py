@@ -1095,3 +1095,33 @@ def test_what_nobody_foresaw_is_the_problem_of_that_file_alone(tmp_path, monkeyp
         "feeder fails at it: ZeroDivisionError: division by zero; please report it",
     )
     assert plain.article.title == "plain"
+
+
+FRONT = "title: A\npublishedDateTime: 2026-01-31T12:00:00Z\nwebUrl: https://x.example/a\n"
+
+
+def test_of_many_unknown_keys_some_are_named_and_the_others_counted():
+    keys = "".join(f"k{number}: 1\n" for number in range(3_000)) + f"{'titel' * 100}: 1\n"
+
+    warnings = parse(f"---\n{FRONT}{keys}---\n".encode(), "a.md").warnings
+
+    assert len(warnings) == 21
+    assert warnings[0].reason == "k0: unknown key, not read"
+    assert warnings[-1].reason == "2,981 more unknown keys, not read"
+
+
+@pytest.mark.parametrize("value", ["59:" * 100_000 + "59", "1" * 5_000, "0x" + "f" * 5_000, "1_" * 5_000 + "1"])
+def test_a_number_that_nobody_can_count_with_is_text(value):
+    (warning,) = parse(f"---\n{FRONT}quality: {value}\n---\n".encode(), "a.md").warnings
+
+    assert warning.reason.endswith("is not a whole number; left out")
+
+
+@pytest.mark.parametrize(("marks", "accepted"), [("*_~", 16_666), ("*", 50_000), ("_", 50_000), ("~", 50_000)])
+def test_emphasis_without_end_is_no_text(marks, accepted):
+    def body(number):
+        return f"---\n{FRONT}---\n{' a'.join([marks] * number)}\n".encode()
+
+    assert parse(body(accepted), "a.md").warnings == ()
+    with pytest.raises(ArticleError, match=r"more than 10,000 of < or \[, or 50,000 of \*, _ and ~; that is no text"):
+        parse(body(accepted + 1), "a.md")

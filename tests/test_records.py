@@ -103,3 +103,15 @@ def test_what_no_reader_sees_is_no_change(change):
 )
 def test_whatever_a_reader_sees_is_a_change(change):
     assert records.seen(replace(RICH, **change)) != records.seen(RICH)
+
+
+def test_a_body_is_rendered_for_a_comparison_only_when_it_is_another(monkeypatch):
+    rendered = []
+    monkeypatch.setattr(records, "content", lambda article: rendered.append(article.body) or article.body)
+    changed = replace(RICH, heat=99)
+
+    assert not records.is_seen_to_differ(RICH, changed)
+    assert records.is_seen_to_differ(RICH, replace(RICH, title="Another"))
+    assert not any(rendered)
+    assert records.is_seen_to_differ(RICH, replace(RICH, body="Another"))
+    assert "Another" in rendered

@@ -10,7 +10,7 @@ import feedparser
 import pytest
 from msgspec.structs import replace
 
-from feeder import inspection
+from feeder import inspection, markdown
 from feeder.articles import parse
 from feeder.feeds import content, pages
 from feeder.markdown import LARGEST, to_html
@@ -188,6 +188,19 @@ def test_a_feed_holds_as_many_of_its_newest_articles_as_a_reader_takes():
     assert kept == feed.entries[: len(kept)]
     assert 1 < len(kept) < 12
     assert sum(len(content.content_html(entry.article)) for entry in kept) <= 8_000_000
+
+
+def test_a_large_body_is_rendered_once_for_all_documents(monkeypatch):
+    rendered = []
+    whole = markdown.to_html
+    monkeypatch.setattr(markdown, "to_html", lambda *arguments: rendered.append(1) or whole(*arguments))
+    large = article(body="once for all " * 10_000)
+    feed = Feed(channel=EVERYTHING, entries=(Entry(article=large, updated=large.published),))
+
+    render(feed, EVERYTHING, SITE)
+    render(replace(feed, channel=Channel(name="ai", title="AI")), EVERYTHING, SITE)
+
+    assert len(rendered) == 1
 
 
 def test_one_article_is_never_too_large_for_its_feed(monkeypatch):

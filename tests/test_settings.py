@@ -856,3 +856,11 @@ def test_no_setting_holds_what_no_document_can(tmp_path, written, where):
 
     with pytest.raises(SettingsError, match=rf"{where}: .*holds a control character"):
         load(config)
+
+
+def test_toml_that_nests_without_end_is_no_toml(tmp_path):
+    config = tmp_path / "feeder.toml"
+    config.write_text(f"title = {'[' * 5_000}")
+
+    with pytest.raises(SettingsError, match="not TOML: lists or tables nest too deep"):
+        load(config)

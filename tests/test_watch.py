@@ -210,7 +210,20 @@ def test_a_watch_that_failed_is_tried_again_after_each_pass_and_said_once(tmp_pa
     heard = Heard(tmp_path)
     with capture_logs() as logs:
         for reason in ("no more", "no more", "gone", "gone"):
-            heard.watcher.failed(reason)
+            heard.watcher.failed(OSError(reason))
 
     assert [each["reason"] for each in logs] == ["no more", "gone"]
     assert heard.whole == 1  # a start does not wait for a watch
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\xff.md", b".\xff.swp"])
+def test_a_name_that_is_not_utf8_ends_the_watch_and_has_everything_looked_through(tmp_path, name):
+    with pytest.raises(watch.WatchBroken, match="decode"):
+        first_change(tmp_path, lambda: open(bytes(tmp_path) + b"/" + name, "w").close())
+
+    heard = Heard(tmp_path)
+    with capture_logs() as logs:
+        for whole in (1, 2, 3):
+            heard.watcher.failed(watch.WatchBroken("Unable to decode"))
+            assert heard.whole == whole
+    assert [each["event"] for each in logs] == ["watch.unavailable"]

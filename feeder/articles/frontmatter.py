@@ -20,6 +20,7 @@ from feeder.errors import ArticleError, Problem
 
 MAX_DEPTH = 100  # of values within values
 _MAY_BE_DEEP = re.compile(r"^[ \t?:-]{100}", re.MULTILINE)  # a line that begins a hundred levels down
+_LONGEST_SCALAR = 100  # characters of a date or number; YAML 1.1's numbers to base 60 cost the square of theirs
 _LARGEST = 10**18  # what is larger is no number that anybody counts with
 MAX_NODES = 100_000  # what a file may come to when its YAML aliases are written out
 
@@ -142,6 +143,8 @@ class _Loader(yaml.CSafeLoader):
 
 def _or_text(construct: Callable[[Any, yaml.ScalarNode], Any]) -> Callable[[Any, yaml.ScalarNode], Any]:
     def constructor(loader: Any, node: yaml.ScalarNode) -> Any:
+        if len(node.value) > _LONGEST_SCALAR:
+            return node.value
         try:
             value = construct(loader, node)
         except (ValueError, KeyError, IndexError, AttributeError):  # a 13th month, 5,000 digits, !!bool maybe

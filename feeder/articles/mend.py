@@ -28,6 +28,9 @@ from feeder.errors import ArticleError, Problem
 from feeder.models import TYPES
 
 MOST_MARKS = 10_000  # what nests in Markdown or HTML costs the square of its depth
+MOST_EMPHASIS = 50_000  # of what may begin or end emphasis: each is a piece of its own until all are told apart
+_MOST_UNKNOWN = 20  # keys that are named
+_LONGEST_KEY = 40  # characters of one that are looked at
 
 
 def mended(source: Source) -> tuple[dict[str, Any], tuple[Problem, ...]]:
@@ -41,13 +44,14 @@ def mended(source: Source) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     if not source.metadata.get("originalUrl") and not source.metadata.get("webUrl"):
         complaints.wrong((), "no link; write webUrl: https://…")
     if is_endless(source.body):
-        complaints.wrong((), f"the body holds more than {MOST_MARKS:,} of < or [; that is no text")
+        marks = f"{MOST_MARKS:,} of < or [, or {MOST_EMPHASIS:,} of *, _ and ~"
+        complaints.wrong((), f"the body holds more than {marks}; that is no text")
     return kept, complaints.warnings()
 
 
 def is_endless(body: str) -> bool:
     """Whether a Markdown body may nest too deep to be read."""
-    return any(body.count(mark) > MOST_MARKS for mark in "<[")
+    return any(body.count(mark) > MOST_MARKS for mark in "<[") or sum(map(body.count, "*_~")) > MOST_EMPHASIS
 
 
 class _Complaints:
@@ -123,9 +127,12 @@ def _kept(meta: Mapping[Any, Any], keys: Mapping[Any, _Key], path: KeyPath, comp
 
 
 def _look_for_misspelt(meta: Mapping[str, Any], complaints: _Complaints) -> None:
-    for key in meta.keys() - KNOWN:
-        near = difflib.get_close_matches(str(key), READ, n=1, cutoff=0.7)
+    unknown = [key for key in meta if key not in KNOWN]
+    for key in unknown[:_MOST_UNKNOWN]:
+        near = difflib.get_close_matches(str(key)[:_LONGEST_KEY], READ, n=1, cutoff=0.7)
         complaints.poor((str(key),), f"unknown key, not read{f'; did you mean {near[0]}?' if near else ''}")
+    if len(unknown) > _MOST_UNKNOWN:
+        complaints.poor((), f"{len(unknown) - _MOST_UNKNOWN:,} more unknown keys, not read")
 
 
 # --- values ---------------------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ MEDIA_TYPES = {"rss": "application/rss+xml", "atom": "application/atom+xml", "js
 NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON Feed"}  # what a person calls a format
 OPML = "feeds.opml"
 _AT_HAND = 2_000  # articles whose HTML is kept
-_COMMON = 50_000  # characters of a body whose HTML is kept
+_COMMON = 50_000  # characters of a body whose HTML is kept with those of so many others
+_LARGE_AT_HAND = 16  # larger ones that are kept: to render one takes seconds
 _LARGEST = 8_000_000  # characters of content that a feed's newest documents hold
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = timedelta(microseconds=1)
@@ -156,11 +157,16 @@ def within_bounds(feed: Feed) -> Feed:
 
 def content_html(article: Article) -> str:
     """An entry's content: the image, the body or the excerpt, and the related coverage. Never empty."""
-    return _at_hand(article) if len(article.body) <= _COMMON else _content_html(article)
+    return _at_hand(article) if len(article.body) <= _COMMON else _large_at_hand(article)
 
 
 @lru_cache(maxsize=_AT_HAND)  # an article stands in several feeds and formats, and is built again with each newcomer
 def _at_hand(article: Article) -> str:
+    return _content_html(article)
+
+
+@lru_cache(maxsize=_LARGE_AT_HAND)
+def _large_at_hand(article: Article) -> str:
     return _content_html(article)
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from feeder.errors import Problem
 from feeder.models import Article
-from feeder.records import Record, from_text, seen, terms
+from feeder.records import Record, from_text, is_seen_to_differ, terms
 from feeder.records import record as record_of
 from feeder.selection import PLAIN_FEEDS, Feeds
 from feeder.store import feeds, search
@@ -251,7 +251,7 @@ def _settle(
         return None
     if row is None:
         return _Change(record=record, path=path, live=live, updated=_own(record.published, article_id), seen=True)
-    differs = row.record != record.text and seen(from_text(row.record)) != seen(record.article)
+    differs = row.record != record.text and is_seen_to_differ(from_text(row.record), record.article)
     updated = _own(max(now, row.updated + _SECOND, record.published), article_id) if differs else row.updated
     return _Change(record=record, path=path, live=live, updated=updated, seen=differs)
 
