@@ -108,7 +108,8 @@ def print_once(report: Report, told: dict[str, Any], *, dry_run: bool) -> None:
         typer.secho(f"error: {report.missing}", fg="red", err=True)
     would = "would be " if dry_run else ""
     typer.echo(
-        f"{report.changed} files read, {len(report.problems)} bad; {len(report.documents)} documents {would}published",
+        f"{report.changed} files read, {report.gone} gone, {len(report.problems)} bad; "
+        f"{len(report.documents)} documents {would}published",
         err=True,
     )
     by_target: dict[str, int] = {}

@@ -300,7 +300,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
             accept=self.accept_deletions or self.keep_deleted,
             now=self.now(),
         )
-        _say_missing(earlier, missing.noted(connection))
+        _say_missing(earlier, missing.noted(connection), deleted=len(found))
         return found
 
     def _apply(self, connection: sa.Connection, batch: Sequence[catalog.Reading], gone: Collection[str]) -> None:
@@ -339,7 +339,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         return tuple(planned)
 
 
-def _say_missing(earlier: Missing | None, now: Missing | None) -> None:
+def _say_missing(earlier: Missing | None, now: Missing | None, *, deleted: int) -> None:
     if now is not None and earlier is None:
         log.error(
             "articles.missing",
@@ -348,7 +348,7 @@ def _say_missing(earlier: Missing | None, now: Missing | None) -> None:
             way_out="put the files back, or run `feeder once --accept-deletions`",
         )
     elif earlier is not None and now is None:
-        log.info("articles.settled", articles=earlier.articles, of=earlier.of)
+        log.info("articles.settled", articles=earlier.articles, of=earlier.of, files_back=not deleted)
 
 
 def _moment(written: str | None) -> datetime | None:

@@ -13,6 +13,7 @@ from threading import Lock
 from urllib.parse import quote, urlsplit
 
 import brotli
+import structlog
 from msgspec import Struct, field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
@@ -22,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from feeder import negotiation
-from feeder.errors import FeederError, public_reason
+from feeder.errors import Busy, FeederError, SearchTooLong, public_reason
 from feeder.feeds import content, pages, publish
 from feeder.limiter import Limiter
 from feeder.models import FORMATS, Site
@@ -37,6 +38,8 @@ _MEMORY = 32_000_000  # bytes of documents that are kept at hand
 _HOPS = 10  # how often a document may have moved
 _BROTLI = 5  # quality: smaller than gzip, and as quick
 _SUFFIXES = {"gzip": "-gz", "br": "-br", "": ""}  # an entity tag names the bytes that go over the wire
+
+log = structlog.get_logger()
 
 _EVERYWHERE = {
     "access-control-allow-origin": "*",
@@ -125,6 +128,7 @@ class _Served:
         self._searching = Limiter("search", _SEARCHES, _PATIENCE)
         self._root = urlsplit(site.base_url).path
         self._policy = pages.policy(site)
+        self._failing = ""  # why nothing can be read, as it was said in the log
         self._cache = f"public, max-age={site.max_age}"
         self._kept = _Kept(_MEMORY)
 
@@ -138,14 +142,15 @@ class _Served:
 
     def _reads(self) -> str:
         self._document(pages.INDEX)
+        self._failing = ""
         return ""
 
-    @staticmethod
-    async def _state(find: Callable[[], str]) -> Response:
+    async def _state(self, find: Callable[[], str]) -> Response:
         try:
             reason = await run_in_threadpool(find)
         except (SQLAlchemyError, FeederError) as error:
             reason = public_reason(error)
+            self._note(error)
         told = {"status": "failing", "reason": reason} if reason else {"status": "ok"}
         return JSONResponse(told, status_code=503 if reason else 200, headers={"cache-control": "no-store"})
 
@@ -166,9 +171,17 @@ class _Served:
     def unavailable(self, request: Request, error: Exception) -> Response:
         """503: nothing can be read, or a search is more than can be done just now."""
         said, seconds = "The headlines cannot be read just now; try again in a moment.", "10"
-        if isinstance(error, FeederError):
+        if isinstance(error, Busy | SearchTooLong):
             said, seconds = str(error), "2"
+        else:
+            self._note(error)
         return self._page(request, 503, "Not available", said, {"retry-after": seconds, "cache-control": "no-store"})
+
+    def _note(self, error: Exception) -> None:
+        """Say in the log why nothing can be read, once for each reason; readers are told no more than that."""
+        if (reason := str(getattr(error, "orig", None) or error)) != self._failing:
+            self._failing = reason
+            log.error("web.failing", reason=reason)
 
     # --- what there is at an address ----------------------------------------------------------------------------------
 

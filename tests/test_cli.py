@@ -69,7 +69,7 @@ def test_once_publishes_and_delivers_and_a_second_time_does_nothing(house):
     second = house.feeder("once")
 
     assert (first.returncode, first.stdout.count("■ ")) == (0, 5)
-    assert first.stderr.splitlines() == ["5 files read, 0 bad; 20 documents published", "console: 5 delivered"]
+    assert first.stderr.splitlines() == ["5 files read, 0 gone, 0 bad; 20 documents published", "console: 5 delivered"]
     assert (second.returncode, second.stdout) == (0, "")
     assert second.stderr.splitlines()[-1] == "console: nothing due"
     assert len(house.public()) == 2 * 20  # each with its gzip
@@ -91,7 +91,7 @@ def test_a_dry_run_tells_and_changes_nothing(house):
 
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "5 files read, 0 bad; 20 documents would be published",
+        "5 files read, 0 gone, 0 bad; 20 documents would be published",
         "console: 5 headlines would be sent",
     ]
     assert tree(house) == before

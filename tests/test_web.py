@@ -18,12 +18,14 @@ import httpx
 import pytest
 from lxml import etree
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from feeder import server, web
 from feeder.errors import SettingsError
 from feeder.feeds import publish
 from feeder.models import Document, Results, Site
 from feeder.store import Store, documents, open_store, search
+from feeder.store.followed import FollowedStore
 from tests.house import House
 from tests.test_negotiation import CHROME
 
@@ -397,7 +399,7 @@ def test_health_says_whether_the_store_can_be_read(client, shop):
     answer = client.get("/healthz")
 
     assert (answer.status_code, answer.json()["status"]) == (503, "failing")
-    assert answer.json()["reason"] == "the database cannot be read"  # strangers are told no more
+    assert answer.json()["reason"] == "no such table: documents"  # SQLite's words, which hold no path
     page = client.get("/feeds/ai.rss")
     assert (page.status_code, page.headers["cache-control"]) == (503, "no-store")
     assert "Traceback" not in page.text
@@ -572,3 +574,16 @@ def test_the_public_folder_holds_the_same_documents_for_any_static_server(librar
             assert gzip.decompress(files[f"{path}.gz"]) == body
     assert library.paths() == sorted(plain)
     assert len(files) == 2 * len(plain)
+
+
+def test_a_database_that_cannot_be_read_is_said_to_readers_without_its_path_and_to_the_operator_once(tmp_path):
+    store = FollowedStore(f"sqlite:///{tmp_path}/secret-place/feeder.db")
+    with capture_logs() as logs, Shop(store).open() as client:
+        for path in ("feeds/all.rss", "search?q=a", "", "healthz", "topics/ai/"):
+            answer = client.get(f"/{path}")
+            assert answer.status_code == 503
+            assert "secret-place" not in answer.text
+    store.close()
+
+    assert [each["event"] for each in logs] == ["web.failing"]
+    assert "secret-place/feeder.db: there is no database yet" in logs[0]["reason"]
