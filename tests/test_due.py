@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from feeder.models import Delivery, State
 from feeder.store import deliveries, open_store
@@ -54,6 +55,12 @@ def test_the_article_that_was_published_first_goes_first_whether_it_was_tried_or
     ]
 
 
+def test_of_articles_of_one_second_the_least_tried_goes_first(store):
+    tried = [replace(delivery(number), attempts=tries, published=NOW) for number, tries in ((1, 9), (2, 0), (3, 1))]
+
+    assert found(store, *tried) == [("a", 2), ("a", 3), ("a", 1)]
+
+
 def test_what_is_not_due_or_no_longer_waits_is_not_found(store):
     kept = [delivery(1, due=1), delivery(2, due=1, attempts=1)]
     ended = [delivery(number, state=state) for number, state in enumerate(State, 3) if state is not State.PENDING]
@@ -88,7 +95,8 @@ def test_every_target_with_something_due_is_found(planned):
 
     result = found(store, *made, each=1_000)
 
-    expected = sorted((each for each in made if each.next_at <= NOW), key=lambda each: (each.published, each.id))
+    due = (each for each in made if each.next_at <= NOW)
+    expected = sorted(due, key=lambda each: (each.published, each.attempts, each.id))
     assert result == [(each.target, int(each.id[1:], 16)) for each in expected]
     store.close()
 
