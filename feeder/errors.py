@@ -113,6 +113,8 @@ def public_reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}; the log says more"
     said = str(getattr(error, "orig", None) or "")
+    if isinstance(error, StoreMissing | StoreTooOld | StoreTooNew):
+        said = str(error).partition(": ")[2]  # what comes before it is the database's path
     if said and "/" not in said:
         return said
     return (

@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["feeder"]):
     from feeder.articles.parse import parse
     from feeder.errors import ArticleError, Problem
     from feeder.feeds import opml, pages
-    from feeder.models import Article, Channel, Document, Entry, Feed, Outcome, Site
+    from feeder.models import Article, Channel, Document, Entry, Feed, Outcome, Results, Site
     from feeder.pipeline import Pipeline
     from feeder.rendering import render
     from feeder.selection import PLAIN_FEEDS
@@ -91,7 +91,7 @@ def _documents(article: Article) -> list[Document]:
         opml.document([EVERYTHING, *named], SITE),
         *pages.lists(named, SITE),
     ]
-    pages.search(article.title, [article], SITE)
+    pages.search(article.title, Results(articles=(article,), total=1, pages=1), SITE)
     return found
 
 
