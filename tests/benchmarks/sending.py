@@ -189,7 +189,7 @@ def _waiting(target: str, article: str, now: datetime) -> Delivery:
 async def _beside_backlog(store: Store, port: int, run: int) -> float:
     """Seconds that the dispatcher takes to bring MESSAGES new articles to one target, in a store where others wait."""
     now, plain = datetime.now(UTC), seed("as-actors")
-    articles = [replace(plain, id=f"{run:08x}{number:024x}") for number in range(MESSAGES)]
+    articles = [replace(plain, id=outbox.delivery_id(f"{run}-{number}", "")) for number in range(MESSAGES)]
     with store.write() as connection:
         _take_in(connection, articles, now, announced=True)
         deliveries.add(connection, [_waiting("free", each.id, now) for each in articles])
