@@ -185,7 +185,8 @@ def _readable(request: httpx.Request, response: httpx.Response, body: bytes, mos
         response.headers.pop(name, None)
     content = body if coding in ("identity", "") else unpacked(body, coding, most)
     read = httpx.Response(response.status_code, headers=response.headers, content=content, request=request)
-    read.encoding = charset if (charset := (read.charset_encoding or "").lower()) in _CHARSETS else "utf-8"
+    if "charset" in response.headers.get("content-type", "").lower():  # else it is UTF-8
+        read.encoding = charset if (charset := (read.charset_encoding or "").lower()) in _CHARSETS else "utf-8"
     return read
 
 

@@ -17,7 +17,7 @@ import structlog
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from feeder import connections, reports, server, watch, web
+from feeder import connections, reports, server, watch, web, websub
 from feeder.app import STOP_WITHIN, check_folders, office_of, pipeline, spread, stop_on_signals
 from feeder.desk import calm_collector, utc_now, working
 from feeder.errors import StoreError
@@ -30,6 +30,8 @@ from feeder.store import Store
 from feeder.store.followed import FollowedStore
 from feeder.store.lock import database_path
 from feeder.wallclock import reschedule
+
+_GATHERED = websub.GATHER.total_seconds() + 0.01
 
 log = structlog.get_logger()
 
@@ -72,6 +74,10 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
 
             def after_pass(report: Report) -> None:
                 office.wake.set()
+                if (
+                    report.documents and loaded.hubs
+                ):  # which are told a moment later, of all that has changed until then
+                    asyncio.get_running_loop().call_later(_GATHERED, office.wake.set)
                 clock.pass_at(report.embargo)
                 say_missing(str(report.missing or ""))
 

@@ -124,11 +124,15 @@ def _plain(value: object) -> object:
     return 0 if isinstance(value, datetime) else value
 
 
-def test_the_next_moment_is_found_without_a_look_at_what_is_due(store):
+def test_the_next_moment_at_which_something_is_tried_again_is_found(store):
+    planned = [
+        delivery(1),
+        delivery(2, due=9, attempts=2),
+        delivery(3, due=5, attempts=1),
+        delivery(4, due=-1, attempts=1),
+    ]
     with store.write() as connection:
-        deliveries.add(
-            connection, [delivery(1), delivery(2, due=9), delivery(3, due=5, attempts=1), delivery(4, due=7)]
-        )
+        deliveries.add(connection, [*planned, delivery(5, "b", due=7, attempts=1)])
     with store.read() as connection:
         assert deliveries.next_due(connection, NOW) == NOW + timedelta(minutes=5)
         assert deliveries.next_due(connection, NOW + timedelta(minutes=9)) is None

@@ -108,14 +108,17 @@ def _listed(targets: Collection[str]) -> sa.CompoundSelect[Any]:
 
 
 def next_due(connection: sa.Connection, now: datetime) -> datetime | None:
-    """When something will be due next, after `now`."""
-    query = (
+    """When something that was tried will be due next, after `now`: a look into the index for each target."""
+    names = _targets_of(_RETRIED).subquery("waiting")
+    first = (
         sa.select(deliveries.c.next_at)
         .outerjoin(articles, articles.c.id == deliveries.c.subject)
-        .where(_PENDING, _IS_LIVE, deliveries.c.next_at > now)
+        .where(*_RETRIED, _IS_LIVE, deliveries.c.target == names.c.target, deliveries.c.next_at > now)
         .order_by(deliveries.c.next_at)
         .limit(1)
+        .correlate(names)
     )
+    query = sa.select(sa.func.min(first.scalar_subquery(), type_=deliveries.c.next_at.type)).select_from(names)
     found: datetime | None = connection.execute(query).scalar()
     return found
 

@@ -67,7 +67,6 @@ _names_from_database = json.Decoder(tuple[str, ...]).decode
 
 
 _BAD = sa.text("problem IS NOT NULL")
-_PENDING = sa.text("state = 'pending'")
 _FRESH = sa.text("state = 'pending' AND attempts = 0")
 _RETRIED = sa.text("state = 'pending' AND attempts > 0")
 
@@ -188,7 +187,6 @@ deliveries = sa.Table(
     # What is due is found among any number that waits without a look at the others.
     sa.Index("ix_deliveries_fresh", "target", "published", "id", sqlite_where=_FRESH, postgresql_where=_FRESH),
     sa.Index("ix_deliveries_retried", "target", "next_at", sqlite_where=_RETRIED, postgresql_where=_RETRIED),
-    sa.Index("ix_deliveries_due", "next_at", sqlite_where=_PENDING, postgresql_where=_PENDING),
 )
 
 # One row a fact about the store itself: the last pass, what the documents were built with.

@@ -10,10 +10,8 @@ down_revision = "0003"
 def upgrade() -> None:
     fresh = sa.text("state = 'pending' AND attempts = 0")
     retried = sa.text("state = 'pending' AND attempts > 0")
-    pending = sa.text("state = 'pending'")
     for name, columns, where in (
         ("ix_deliveries_fresh", ["target", "published", "id"], fresh),
         ("ix_deliveries_retried", ["target", "next_at"], retried),
-        ("ix_deliveries_due", ["next_at"], pending),
     ):
         op.create_index(name, "deliveries", columns, sqlite_where=where, postgresql_where=where)
