@@ -42,7 +42,7 @@ def parse(data: bytes, where: str, topic: _TopicOf = plain_topic, *, fast: bool 
         return _parsed(frontmatter.load(data, where, fast=fast), topic)
     except ArticleError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a library makes of one file must not end a pass over all
         raise unforeseen(where, error) from error
 
 
