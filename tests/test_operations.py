@@ -14,7 +14,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from feeder.store import open_store, set_fact
 from tests import fakes
 from tests.chaos import bombs, crowd, traffic
 from tests.worker import House, Worker
@@ -303,6 +305,30 @@ def test_a_full_disk_sends_nothing_without_its_mark_and_heals_by_itself(tmp_path
             assert (disk / "feeder.db-wal").stat().st_size <= 4 << 20
             assert worker.stop() == 0
         assert sorted(message["text"] for message in slack.ledger.taken) == ["Room again", "Too much"]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.system
+def test_a_log_that_fills_the_disk_is_emptied_and_makes_room_for_what_comes(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
+    try:
+        store = open_store(f"sqlite:///{disk}/feeder.db")
+        with store.write() as connection:
+            set_fact(connection, "large", "0" * 100_000)
+        assert store.checkpoint()  # as at a worker's start
+        with suppress(OperationalError):
+            for number in range(1_000):  # the same row again and again: the log grows, and the database does not
+                with store.write() as connection:
+                    set_fact(connection, "large", str(number % 10) * 100_000)
+            raise AssertionError("the disk was never full")
+
+        assert (disk / "feeder.db-wal").stat().st_size == 0
+        with store.write() as connection:
+            set_fact(connection, "small", "written")
+        store.close()
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
 
