@@ -120,7 +120,10 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         )
 
     def catch_up(self) -> bool:
-        """A piece of what may wait until nothing else is to be done: see `Publisher`. False when there is none."""
+        """A piece of what may wait until nothing else is to be done: see `Publisher` and `search`. False when there is none."""
+        with self.store.write() as connection:
+            if search.fill(connection):
+                return True
         if self._publisher().catch_up():
             return True
         with self.store.write() as connection:

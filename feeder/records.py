@@ -29,7 +29,6 @@ class Record(Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     draft: bool
     text: str  # the article as JSON
     feeds: dict[str, str]  # that it stands in while it is live: their titles by name
-    terms: str  # that a search finds it by, with spaces between them
 
     @property
     def article(self) -> Article:
@@ -45,7 +44,6 @@ def record(article: Article, feeds: dict[str, str]) -> Record:
         draft=article.draft,
         text=to_text(article),
         feeds=feeds,
-        terms=terms(article),
     )
 
 

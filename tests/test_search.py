@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from feeder import text
 from feeder.articles.scan import Stamp
 from feeder.errors import SearchTooLong
 from feeder.models import Article
-from feeder.records import record
+from feeder.records import record, to_text
 from feeder.selection import PLAIN_FEEDS
 from feeder.store import catalog, open_store, search
 from feeder.store.search import Searcher
@@ -42,6 +43,10 @@ def found(house: House, asked: str, page: int = 1, now: datetime | None = None) 
 
 def titles_found(house: House, asked: str, page: int = 1, now: datetime | None = None) -> list[str]:
     return [article.title for article in found(house, asked, page, now).articles]
+
+
+def entry(key: str, moment: datetime, title: str = "tea") -> search.Entry:
+    return search.Entry(id=key, published=moment, record=to_text(article(id=key, published=moment, title=title)))
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -182,7 +187,7 @@ def test_an_embargoed_article_is_found_from_its_time_on(house):
 
 def test_what_comes_out_within_a_second_is_not_found_before(house):
     with house.store.write() as connection:
-        search.add(connection, [("f" * 32, START + timedelta(seconds=0.5), "tea")])
+        search.add(connection, [entry("f" * 32, START + timedelta(seconds=0.5))])
 
     totals = [found(house, "tea", now=START + timedelta(seconds=seconds)).total for seconds in (0, 0.4, 1)]
     assert totals == [0, 0, 1]
@@ -192,7 +197,7 @@ def test_dates_from_the_first_year_to_the_last_have_an_order(house):
     dates = ("0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2026-01-01T00:00:00Z", "9999-12-31T23:59:59.9Z")
     with house.store.write() as connection:
         moments = {f"{key:032x}": datetime.fromisoformat(date) for key, date in enumerate(dates)}
-        numbers = [*search.add(connection, [(key, moment, "tea") for key, moment in moments.items()]).values()]
+        numbers = [*search.add(connection, [entry(key, moment) for key, moment in moments.items()]).values()]
 
     assert numbers == sorted(numbers, reverse=True)
     assert all(0 < number < 2**63 for number in numbers)
@@ -253,10 +258,10 @@ def test_a_draft_that_is_kept_out_is_not_found(house):
 def test_articles_of_one_moment_with_like_ids_have_numbers_of_their_own(house):
     moment, ids = START, [f"abcdef{number:026x}" for number in range(5)]
     with house.store.write() as connection:
-        numbers = search.add(connection, [(key, moment, "tea") for key in ids[:3]])
-        numbers |= search.add(connection, [(key, moment, "tea") for key in ids[3:]])
-        search.remove(connection, [(numbers[ids[0]], "tea")])
-        numbers |= search.add(connection, [(ids[0], moment, "coffee")])
+        numbers = search.add(connection, [entry(key, moment) for key in ids[:3]])
+        numbers |= search.add(connection, [entry(key, moment) for key in ids[3:]])
+        search.remove(connection, [(numbers[ids[0]], entry(ids[0], moment))])
+        numbers |= search.add(connection, [entry(ids[0], moment, "coffee")])
 
     assert len({*numbers.values()}) == 5
     assert {number // search._TIES for number in numbers.values()} == {search._first(moment) // search._TIES}
@@ -265,10 +270,25 @@ def test_articles_of_one_moment_with_like_ids_have_numbers_of_their_own(house):
 def test_numbers_go_round_within_their_second(house):
     ids = [f"000000{number:026x}" for number in range(3)]
     with house.store.write() as connection:
-        numbers = search.add(connection, [(key, START, "tea") for key in ids])
+        numbers = search.add(connection, [entry(key, START) for key in ids])
 
     assert {number // search._TIES for number in numbers.values()} == {search._first(START) // search._TIES}
     assert len({*numbers.values()}) == 3
+
+
+@contextmanager
+def even_few_wait():
+    """One first article is many, and they are taken in one at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_MANY", 1)
+        patch.setattr(search, "_FILLED_AT_ONCE", 1)
+        yield
+
+
+@pytest.fixture
+def few_wait():
+    with even_few_wait():
+        yield
 
 
 WORDS = ["tea", "milk", "sugar"]
@@ -280,12 +300,17 @@ CHANGES = st.tuples(
 )
 
 
-@given(st.lists(CHANGES, min_size=1, max_size=8))
-@settings(max_examples=30)  # each makes a store
-def test_whatever_changes_a_search_finds_what_is_published_and_holds_the_word(changes):
+@given(st.lists(CHANGES, min_size=1, max_size=8), st.lists(st.booleans(), min_size=8, max_size=8))
+@settings(max_examples=60)  # each makes a store
+def test_whatever_changes_a_search_finds_what_is_published_and_holds_the_word(changes, fills):
+    with even_few_wait():
+        _check_what_is_found(changes, fills)
+
+
+def _check_what_is_found(changes, fills) -> None:
     store = in_memory()
     there: dict[str, Article] = {}
-    for name, words, date, draft in changes:
+    for (name, words, date, draft), fills_next in zip(changes, fills, strict=False):
         known = there.pop(name, None)
         if words is not None:
             moment = datetime.fromisoformat(f"{date}T10:00:00Z")
@@ -294,6 +319,11 @@ def test_whatever_changes_a_search_finds_what_is_published_and_holds_the_word(ch
             take_in(
                 connection, [(name, there[name])] if name in there else [], [name] if known and words is None else []
             )
+            if fills_next:
+                search.fill(connection)
+    with store.write() as connection:
+        while search.fill(connection):
+            pass
 
     for word, now in itertools.product(WORDS, (START, datetime(2031, 1, 1, tzinfo=UTC))):
         titles = [each.title for each in there.values() if not each.draft and each.published <= now]
@@ -321,6 +351,33 @@ def take_in(connection: sa.Connection, files: list[tuple[str, Article]], gone: l
     )
 
 
+def test_many_first_articles_are_found_when_nothing_else_is_to_be_done_the_newest_first(house, few_wait):
+    for day in (1, 2, 3):
+        house.write(f"{day}", title=f"Tea {day}", publishedDateTime=f"2025-06-0{day}T10:00:00Z")
+    house.pipeline().run()
+    assert titles_found(house, "tea") == []
+
+    steps = []
+    while house.pipeline().catch_up():
+        steps.append(titles_found(house, "tea"))
+    assert steps[:3] == [["Tea 3"], ["Tea 3", "Tea 2"], ["Tea 3", "Tea 2", "Tea 1"]]
+
+
+def test_what_comes_while_others_wait_is_found_at_once_where_it_is_newer(house, few_wait):
+    house.write("old", title="Tea old", publishedDateTime="2025-06-01T10:00:00Z")
+    house.write("older", title="Tea older", publishedDateTime="2025-05-01T10:00:00Z")
+    house.pipeline().run()
+    house.pipeline().catch_up()
+    house.write("new", title="Tea new", publishedDateTime="2025-06-02T10:00:00Z")
+    house.write("oldest", title="Tea oldest", publishedDateTime="2025-04-02T10:00:00Z")
+    house.pipeline().run()
+    assert titles_found(house, "tea") == ["Tea new", "Tea old"]
+
+    while house.pipeline().catch_up():
+        pass
+    assert titles_found(house, "tea") == ["Tea new", "Tea old", "Tea older", "Tea oldest"]
+
+
 def test_an_index_that_is_filled_anew_finds_the_same(house, monkeypatch):
     monkeypatch.setattr(search, "_AT_ONCE", 2)
     for number in range(5):
@@ -341,13 +398,24 @@ def test_an_index_that_is_filled_anew_finds_the_same(house, monkeypatch):
     assert found(house, "tea").total == 4
 
 
+def test_nothing_waits_for_an_index_that_was_filled_anew(house):
+    house.write("one", title="Tea")
+    with even_few_wait():
+        house.pipeline().run()
+
+    with house.store.write() as connection:
+        search.rebuild(connection)
+
+    assert titles_found(house, "tea") == ["Tea"]
+
+
 def test_what_is_not_committed_is_in_neither_the_articles_nor_the_index(house):
     house.write("one", title="Tea")
     house.run()
 
     def break_off() -> None:
         with house.store.write() as connection:
-            search.add(connection, [("f" * 32, START, "tea more")])
+            search.add(connection, [entry("f" * 32, START, "tea more")])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -362,7 +430,9 @@ def test_what_is_not_committed_is_in_neither_the_articles_nor_the_index(house):
 def test_a_search_ends_when_its_time_is_over_and_the_next_one_works(house):
     with house.store.write() as connection:
         more = " ".join(f"w{number}" for number in range(50))
-        search.add(connection, [(f"{number:06x}{0:026x}", START, f"tea {more}") for number in range(3_000)])
+        for start in range(0, 3_000, 500):
+            ids = [f"{number:06x}{0:026x}" for number in range(start, start + 500)]
+            search.add(connection, [entry(key, START, f"tea {more}") for key in ids])
     engine = house.store.reader(1)
     clock = itertools.count(step=2 * search.SECONDS)
 
@@ -390,7 +460,7 @@ def test_many_additions_are_merged_until_searches_have_few_pieces_to_look_throug
     for batch in range(40):
         with house.store.write() as connection:
             terms = " ".join(f"w{batch % 7}x{number}" for number in range(400))
-            search.add(connection, [(f"{batch:06x}{'0' * 26}", START, f"tea {terms}")])
+            search.add(connection, [entry(f"{batch:06x}{'0' * 26}", START, f"tea {terms}")])
 
     while True:
         with house.store.write() as connection:

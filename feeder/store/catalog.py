@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from feeder.errors import Problem
 from feeder.models import Article
-from feeder.records import Record, from_text, is_seen_to_differ, terms
+from feeder.records import Record, from_text, is_seen_to_differ
 from feeder.records import record as record_of
 from feeder.selection import PLAIN_FEEDS, Feeds
 from feeder.store import feeds, search
@@ -191,9 +191,9 @@ class _Change(Struct, frozen=True, kw_only=True):
         it = self.record
         return (it.id, self.path, it.published, self.updated, self.live, tuple(self.stands()), it.text)
 
-    def found(self) -> tuple[datetime, str] | None:
-        """Since when a search finds the article, and by what; None when it does not."""
-        return (self.record.published, self.record.terms) if self.live else None
+    def entry(self) -> search.Entry | None:
+        """The article as a search finds it; None when none does."""
+        return _entry(self.record.id, self.record.published, self.record.text) if self.live else None
 
     def alters(self, row: sa.Row[Any]) -> bool:
         """Whether this is anything else than what is there."""
@@ -326,8 +326,7 @@ def _alter_articles(connection: sa.Connection, altered: Sequence[tuple[_Change, 
 
 def _index(connection: sa.Connection, changes: Iterable[_Change]) -> dict[str, int]:
     """Have articles found; the numbers of those that are, by id."""
-    found = [(change.record.id, each) for change in changes if (each := change.found())]
-    return search.add(connection, [(article_id, *each) for article_id, each in found])
+    return search.add(connection, [entry for change in changes if (entry := change.entry())])
 
 
 def _reindex(connection: sa.Connection, altered: Sequence[tuple[_Change, sa.Row[Any]]]) -> dict[str, int | None]:
@@ -335,15 +334,24 @@ def _reindex(connection: sa.Connection, altered: Sequence[tuple[_Change, sa.Row[
     numbers: dict[str, int | None] = {row.id: row.number for _, row in altered}
     moved, old = [], []
     for change, row in altered:
-        before = None if row.number is None else (row.published, terms(from_text(row.record)))
-        if change.found() == before:
+        before = None if row.number is None else _entry(row.id, row.published, row.record)
+        if _finds(before) == _finds(change.entry()):
             continue
         moved.append(change)
         numbers[row.id] = None
         if before is not None:
-            old.append((row.number, before[1]))
+            old.append((row.number, before))
     search.remove(connection, old)
     return numbers | _index(connection, moved)
+
+
+def _entry(article_id: str, published: datetime, record: str) -> search.Entry:
+    return search.Entry(id=article_id, published=published, record=record)
+
+
+def _finds(entry: search.Entry | None) -> tuple[datetime, str] | None:
+    """Since when a search finds an article, and by what."""
+    return None if entry is None else (entry.published, entry.terms)
 
 
 def _archives(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, int]:

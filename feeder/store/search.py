@@ -5,7 +5,11 @@ The index holds the terms of an article's title, excerpt, provider and topics (`
 column of their own: a search that no title answers is over at once. Its rows are numbered by publication, the newest first,
 so that the newest that match are read without sorting, and what waits for its time is left out by where the reading begins.
 
-`add`, `remove`, `rebuild` and `merge` work within the caller's transaction; `Searcher` has connections of its own, for reading.
+The first articles, where they are many, wait in `search_numbers` until nothing else is to be done: then `fill` takes them into
+the index, the newest first. How far it has come is a fact, so that of every number it is known whether the index has it.
+
+`add`, `remove`, `fill`, `rebuild` and `merge` work within the caller's transaction; `Searcher` has connections of its own, for
+reading.
 """
 
 from __future__ import annotations
@@ -17,12 +21,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.exc import OperationalError
 
 from feeder import relevance
 from feeder.errors import SearchTooLong
 from feeder.models import Article, Results
 from feeder.records import IN_TITLE, columns, from_text, terms
+from feeder.store import fact, set_fact
 from feeder.store.keys import among, delete, insert
 from feeder.store.tables import articles, search_numbers
 
@@ -34,6 +40,9 @@ _RANKED = 30  # the newest that match, and the newest whose title does, are rank
 _COMMON = 1_000  # articles that hold a term; how many more do makes no difference to its weight
 _STEPS = 1_000  # of SQLite's machine between two looks at the clock
 _AT_ONCE = 5_000  # articles that a rebuild holds in memory
+_MANY = 1_000  # articles that may wait: a pass takes half as long without them
+_FILLED_AT_ONCE = 1_000  # articles: some 40 ms
+_FILLED = "search_filled"  # the last number that the index has, while further ones wait
 _PIECES = 8  # that the index may be in; each that a search looks through takes its time
 _PAGES = 200  # of 4 KB that are merged at once: some 30 ms
 
@@ -41,7 +50,9 @@ _BEGIN = datetime(1, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _LAST = 2**39 - 1  # a second after the year 9999, so that every number is positive and has 63 bits
 _TIES = 2**24  # articles that one second has numbers for
+_HIGHEST = 2**63 - 1
 
+_ENTRY = (articles.c.id, articles.c.published, articles.c.record)
 _ADD = "INSERT INTO search_index (rowid, terms) VALUES (?, ?)"
 # An index without content is told what it has to forget.
 _REMOVE = "INSERT INTO search_index (search_index, rowid, terms) VALUES ('delete', ?, ?)"
@@ -58,36 +69,82 @@ _OTHERS = sa.text(
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def add(connection: sa.Connection, new: Collection[tuple[str, datetime, str]]) -> dict[str, int]:
-    """Have articles (id, publication, terms) found from their publication on; their numbers by id."""
-    numbers = _numbers(connection, {article_id: published for article_id, published, _ in new})
-    rows = sorted((numbers[article_id], held) for article_id, _, held in new)  # in order: no flush between two
-    if rows:
-        connection.exec_driver_sql(_ADD, rows)
+class Entry(Struct, frozen=True, kw_only=True):
+    """An article that a search is to find."""
+
+    id: str
+    published: datetime
+    record: str  # the article as JSON
+
+    @property
+    def terms(self) -> str:
+        """What it is found by."""
+        return terms(from_text(self.record))
+
+
+def add(connection: sa.Connection, new: Collection[Entry]) -> dict[str, int]:
+    """Have articles found from their publication on; their numbers by id."""
+    if len(new) >= _MANY and _is_empty(connection):
+        set_fact(connection, _FILLED, "0")
+    numbers, filled = _numbers(connection, {each.id: each.published for each in new}), _filled(connection)
+    _put(connection, [(numbers[each.id], each) for each in new if numbers[each.id] <= filled])
     insert(connection, search_numbers, ("number", "article"), sorted((number, key) for key, number in numbers.items()))
     return numbers
 
 
-def remove(connection: sa.Connection, old: Collection[tuple[int, str]]) -> None:
+def remove(connection: sa.Connection, old: Collection[tuple[int, Entry]]) -> None:
     """Have articles found no longer, given their numbers and what `add` was given of them."""
     if old:
-        connection.exec_driver_sql(_REMOVE, sorted(old))
+        filled = _filled(connection)
+        if rows := sorted((number, each.terms) for number, each in old if number <= filled):
+            connection.exec_driver_sql(_REMOVE, rows)
         delete(connection, search_numbers, search_numbers.c.number, [number for number, _ in old])
+
+
+def fill(connection: sa.Connection) -> bool:
+    """Take in some of the articles that wait for it; False when there is none."""
+    if not (written := fact(connection, _FILLED)):
+        return False
+    query = sa.select(search_numbers.c.number, *_ENTRY).join(articles, articles.c.id == search_numbers.c.article)
+    query = query.where(search_numbers.c.number > int(written)).order_by(search_numbers.c.number).limit(_FILLED_AT_ONCE)
+    rows = connection.execute(query).all()
+    _put(connection, [(row.number, _entry(row)) for row in rows])
+    set_fact(connection, _FILLED, str(rows[-1].number) if rows else "")
+    return bool(rows)
+
+
+def _filled(connection: sa.Connection) -> int:
+    """The last number that the index has; further ones wait."""
+    return int(fact(connection, _FILLED) or _HIGHEST)
+
+
+def _is_empty(connection: sa.Connection) -> bool:
+    return connection.execute(sa.select(search_numbers.c.number).limit(1)).first() is None
+
+
+def _put(connection: sa.Connection, new: Collection[tuple[int, Entry]]) -> None:
+    if rows := sorted((number, each.terms) for number, each in new):  # in order: no flush between two
+        connection.exec_driver_sql(_ADD, rows)
 
 
 def rebuild(connection: sa.Connection) -> None:
     """Fill the index anew from the articles."""
     connection.exec_driver_sql(_CLEAR)
     connection.execute(sa.delete(search_numbers))
+    set_fact(connection, _FILLED, "")
     connection.execute(sa.update(articles).values(number=None))
-    query = sa.select(articles.c.id, articles.c.published, articles.c.record).where(articles.c.live)
+    query = sa.select(*_ENTRY).where(articles.c.live)
     query = query.order_by(articles.c.id).limit(_AT_ONCE)
     place = sa.update(articles).where(articles.c.id == sa.bindparam("key")).values(number=sa.bindparam("place"))
     last = ""
     while rows := connection.execute(query.where(articles.c.id > last)).all():
         last = rows[-1].id
-        numbers = add(connection, [(row.id, row.published, terms(from_text(row.record))) for row in rows])
+        numbers = add(connection, [_entry(row) for row in rows])
         connection.execute(place, [{"key": key, "place": number} for key, number in numbers.items()])
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(id=row.id, published=row.published, record=row.record)
 
 
 def merge(connection: sa.Connection) -> bool:
