@@ -40,6 +40,7 @@ from feeder.store import (
     catalog,
     fact,
     missing,
+    names,
     news,
     search,
     set_fact,
@@ -51,7 +52,7 @@ from feeder.store.missing import Missing
 _FILES_AT_ONCE = 10_000  # how many files one transaction takes in
 _SETTLED_AT_MOST = 1_000  # files that a report names: one that nobody told of is enough
 _BUILT_WITH = "built_with"
-_READING = 2  # another number when what is read of the same file becomes another
+_READING = 3  # another number when what is read of the same file becomes another
 _ADOPT = "adopt_all"
 
 log = structlog.get_logger()
@@ -291,6 +292,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     ) -> frozenset[str]:
         """Those of the files at `gone` that were deleted; only a pass that has seen all files withdraws an article."""
         held = {reading.record.id for reading in batch if reading.record}
+        held |= {*names.known(connection, held).values()}
         if not self.keep_deleted and (not whole or self.stopped()):
             return gone.difference(*missing.orphaned(connection, gone, held).values())
         earlier = missing.noted(connection)

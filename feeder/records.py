@@ -12,6 +12,7 @@ from feeder.markdown import content
 from feeder.models import Article
 from feeder.slugs import slug
 from feeder.text import index_terms
+from feeder.urls import untracked
 
 _encode = json.Encoder().encode
 _decode = json.Decoder(Article).decode
@@ -93,10 +94,12 @@ def is_seen_to_differ(before: Article, after: Article) -> bool:
 def seen(article: Article) -> Article:
     """What a reader sees of an article: title, excerpt, body, links, dates, provider, topics, images, related.
 
-    Of a topic that is its label: where its feed stands is no part of the article.
+    Of a topic that is its label: where its feed stands is no part of the article. Of a link it is the page that it leads to.
     """
     return replace(
         article,
+        url=untracked(article.url),
+        source_url=untracked(article.source_url),
         category="",
         heat=None,
         draft=False,
@@ -107,7 +110,10 @@ def seen(article: Article) -> Article:
         cdn_amp_url="",
         topics=tuple(replace(topic, slug=slug(topic.label)) for topic in article.topics),
         images=tuple(replace(image, cached=False) for image in article.images),
-        related=tuple(replace(link, quality=None, amp_url="", cdn_amp_url="", images=()) for link in article.related),
+        related=tuple(
+            replace(link, url=untracked(link.url), quality=None, amp_url="", cdn_amp_url="", images=())
+            for link in article.related
+        ),
     )
 
 

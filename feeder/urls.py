@@ -69,9 +69,19 @@ def canonical(url: str) -> str:
     """
     if "?" not in url and "#" not in url:
         return url.rstrip("/")
+    parts = urlsplit(untracked(url))
+    query = "&".join(filter(None, parts.query.split("&")))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), query, ""))
+
+
+def untracked(url: str) -> str:
+    """`url` (one that `http_url` gave) without its tracking parameters; else as it is."""
+    if "?" not in url:
+        return url
     parts = urlsplit(url)
-    pairs = [pair for pair in parts.query.split("&") if pair and not _TRACKING.match(_name(pair))]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "&".join(pairs), ""))
+    pairs = parts.query.split("&")
+    kept = [pair for pair in pairs if not _TRACKING.match(_name(pair))]
+    return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query="&".join(kept)))
 
 
 def _name(pair: str) -> str:

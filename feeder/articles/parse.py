@@ -5,13 +5,12 @@ Front matter that is as the schema has it, as most is, becomes an article at onc
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from feeder import slugs, text, urls
+from feeder import identity, slugs, text, urls
 from feeder.articles import frontmatter, mend, schema
 from feeder.articles.schema import ArticleKeys, ImageKeys, ProviderKeys, RelatedKeys
 from feeder.errors import ArticleError, Problem
@@ -67,11 +66,10 @@ def _article(keys: ArticleKeys, body: str, topic: _TopicOf) -> Article:
     source_url = _link(keys.original_url)
     url = _link(keys.web_url) or source_url
     own, language = _text(keys.id), _text(keys.language)
-    identity = f"id:{own}" if own else f"url:{urls.canonical(source_url or url)}"
     if not url or (language and not text.is_language(language)):
         raise ValueError
     return Article(
-        id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        id=identity.of_id(own) if own else identity.of_link(url, source_url),
         title=_title(keys.title),
         url=url,
         published=_moment(keys.published_date_time),
@@ -104,7 +102,7 @@ def _title(value: str) -> str:
 
 
 def _link(value: str | None) -> str:
-    return urls.http_url(value) if value else ""
+    return urls.untracked(urls.http_url(value)) if value else ""
 
 
 def _moment(value: datetime) -> datetime:
@@ -162,7 +160,7 @@ def _related(values: Iterable[RelatedKeys], own: set[str]) -> tuple[RelatedLink,
 def _related_link(keys: RelatedKeys) -> RelatedLink:
     return RelatedLink(
         title=_title(keys.title),
-        url=urls.http_url(keys.web_url or keys.original_url or ""),
+        url=urls.untracked(urls.http_url(keys.web_url or keys.original_url or "")),
         excerpt=_text(keys.excerpt),
         published=_moment(keys.published_date_time) if keys.published_date_time else None,
         type=keys.type or TYPES[0],

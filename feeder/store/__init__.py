@@ -22,7 +22,7 @@ from feeder.errors import StoreError, StoreReplaced, StoreTooNew, StoreTooOld
 from feeder.store import ownership, tables
 from feeder.store.lock import database_path, record_of
 
-SCHEMA = "0006"  # the newest migration
+SCHEMA = "0007"  # the newest migration
 _MIGRATIONS = Path(__file__).parent / "migrations"
 LAST_PASS = "last_pass"  # noqa: S105 - the rule takes "pass" for a password; it is a fact's name
 SEEN_UNTIL = "seen_until"  # when the last pass planned: no moment that is remembered is later, if the clock is right

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from msgspec import Struct
+from msgspec.structs import replace
 
 from feeder.errors import Problem
 from feeder.models import Article
 from feeder.records import Record, from_text, is_seen_to_differ
 from feeder.records import record as record_of
 from feeder.selection import PLAIN_FEEDS, Feeds
-from feeder.store import feeds, search
+from feeder.store import feeds, names, search
 from feeder.store.keys import among, chunks, delete, insert, plain_rows
 from feeder.store.tables import articles, entries, files
 
@@ -93,9 +94,12 @@ def apply(
     def read(path: str) -> Record | None:
         if (record := reread(path)) is None:
             unread.add(path)
-        return record
+            return None
+        return names.renamed(record, names.known(connection, [record.id]))
 
-    touched = _write_files(connection, readings, gone)
+    held = _held(connection, [*gone, *(reading.path for reading in readings)])
+    readings = _named(connection, held, readings)
+    touched = _write_files(connection, held, readings)
     fresh = {reading.path: reading.record for reading in readings if reading.record}
     known = {row.id: row for row in among(connection, sa.select(articles), articles.c.id, touched)}
     holders = _holders(connection, known, fresh)
@@ -140,10 +144,25 @@ def reject(connection: sa.Connection, reasons: Mapping[str, str]) -> list[Proble
 _FILE = ("path", "size", "mtime_ns", "ctime_ns", "article", "line", "problem")
 
 
-def _write_files(connection: sa.Connection, readings: Sequence[Reading], gone: Collection[str]) -> set[str]:
-    """Write the rows of files; the ids of the articles that they hold or held."""
-    paths = [*gone, *(reading.path for reading in readings)]
-    held = dict(among(connection, sa.select(files.c.path, files.c.article), files.c.path, paths))
+def _held(connection: sa.Connection, paths: Collection[str]) -> dict[str, str | None]:
+    """The ids of the articles that the files at `paths` hold, as far as they are known."""
+    return dict(among(connection, sa.select(files.c.path, files.c.article), files.c.path, paths))
+
+
+def _named(
+    connection: sa.Connection, held: Mapping[str, str | None], readings: Sequence[Reading]
+) -> Sequence[Reading]:
+    """What was read, each record with the id that its article has always had."""
+    ids = names.learn(connection, held, {each.path: each.record for each in readings if each.record})
+    if not ids:
+        return readings
+    return [replace(each, record=each.record and names.renamed(each.record, ids)) for each in readings]
+
+
+def _write_files(
+    connection: sa.Connection, held: Mapping[str, str | None], readings: Sequence[Reading]
+) -> set[str]:
+    """Write the rows of files in place of those that `held` names; the ids of the articles that they hold or held."""
     rows = [
         (
             reading.path,

@@ -101,6 +101,14 @@ articles = sa.Table(
     sa.Index(None, "announced", "live", "published"),
 )
 
+# The identities that articles once had beside their own (see `names`).
+names = sa.Table(
+    "names",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("article", sa.Text, nullable=False),  # its id; never one that is a name itself
+)
+
 # Which article a number of the search index stands for (see `search`).
 search_numbers = sa.Table(
     "search_numbers",
