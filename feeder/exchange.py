@@ -120,7 +120,7 @@ async def look(
     since: datetime,
 ) -> Outcome | None:
     """Look whether `told` arrived at `target` after `since`: see `Endpoint.look`."""
-    found = await _driven(http, target, lambda: target.look(told, key, since), now, LISTED)
+    found = await _driven(http, target, lambda: target.look(told, key, since, now()), now, LISTED)
     return replace(found, kind="retry") if found is not None and found.kind == "unknown" else found
 
 

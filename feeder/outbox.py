@@ -34,7 +34,8 @@ RETRY_DELAYS = tuple(
         {"hours": 24},
     )
 )
-LOOK_AFTER = timedelta(seconds=30)  # what was sent is there by then, if it arrived at all
+# After an attempt began: a minute after the longest has ended, so that a service which was still at it is done.
+LOOK_AFTER = timedelta(seconds=90)
 LOOK_UP_AGAIN = timedelta(seconds=30)  # after a name server that did not answer
 LONGEST_WAIT = timedelta(days=30)  # a service that asks for more is asked then all the same
 CLOCKS_DIFFER = timedelta(minutes=5)

@@ -242,34 +242,98 @@ def linked(status: str) -> str:
 
 
 class Mastodon(Service):
-    """POST /api/v1/statuses (https://docs.joinmastodon.org/methods/statuses/#create)."""
+    """POST /api/v1/statuses (https://docs.joinmastodon.org/methods/statuses/#create), and what others make of it.
+
+    `software` is what NodeInfo tells, and how keys are treated: as Mastodon does, which stores a key when the status is made
+    (`working` is held open while it makes one); as GoToSocial, which answers a repeat without the status; or not at all.
+    """
 
     token = "mastodon-test-token"
 
-    def __init__(self) -> None:
+    def __init__(self, software: str = "mastodon") -> None:
         super().__init__()
+        self.software = software
         self.by_key: dict[str, dict[str, Any]] = {}
         self.scopes = {"write:statuses", "read:accounts", "read:statuses"}
+        self.working = threading.Event()  # set: statuses are made at once
+        self.working.set()
+        self.pages = True  # whether `limit` and `max_id` are heeded
 
     def respond(self, request: Request) -> Answer:
+        return self._about(request) or self._api(request)
+
+    def _about(self, request: Request) -> Answer | None:
+        """NodeInfo (https://nodeinfo.diaspora.software/protocol), which everybody may read."""
+        if request.path == "/.well-known/nodeinfo":
+            links = [{"rel": "http://nodeinfo.diaspora.software/ns/schema/2.0", "href": f"{self.url}/nodeinfo/2.0"}]
+            return as_json(200, links=links)
+        if request.path == "/nodeinfo/2.0":
+            return as_json(
+                200, version="2.0", software={"name": self.software, "version": "1"}, protocols=["activitypub"]
+            )
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return as_json(401, error="The access token is invalid")
         if request.method == "GET":
             return self._read(request)
         if (request.method, request.path) != ("POST", "/api/v1/statuses"):
             return as_json(404, error="Record not found")
+        return self._post(request)
+
+    def _post(self, request: Request) -> Answer:
         key = request.headers.get("idempotency-key", "")
+        if key in self.by_key and self.software == "gotosocial":  # internal/api/client/statuses/statuscreate.go
+            return as_json(200, status="request already handled")
         if key in self.by_key:
             return as_json(200, **self.by_key[key])
         body = request.json()
         if fault := self.fault(body):
             return as_json(422, error=f"Validation failed: {fault}")
-        written = {"content": linked(body["status"]), "created_at": datetime.now(UTC).isoformat()}
-        status = {"id": str(len(self.ledger.taken) + 1), "url": f"{self.url}/@feeder/1", **body, **written}
-        if key:
-            self.by_key[key] = status
+        self.working.wait(LIMIT)
+        status = self._status(body)
         self.ledger.take({**status, "key": key})
+        if key and self.software in ("mastodon", "gotosocial"):
+            self.by_key[key] = status
         return as_json(200, **status)
+
+    def _status(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A status with all that a real one has: some 2,300 bytes (https://docs.joinmastodon.org/entities/Status/)."""
+        number = str(len(self.ledger.taken) + 1)
+        written = {"content": linked(body["status"]), "created_at": datetime.now(UTC).isoformat()}
+        account = {
+            "id": "1",
+            "username": "feeder",
+            "acct": "feeder",
+            "display_name": "Headlines",
+            "note": f"<p>{'What this account is about. ' * 12}</p>",
+            "url": f"{self.url}/@feeder",
+            "avatar": f"{self.url}/system/accounts/avatars/000/000/001/original/avatar.png",
+            "header": f"{self.url}/system/accounts/headers/000/000/001/original/header.png",
+            "fields": [
+                {"name": "Site", "value": '<a href="https://news.example">news.example</a>', "verified_at": None}
+            ]
+            * 4,
+            "emojis": [],
+            "followers_count": 12345,
+            "statuses_count": 6789,
+        }
+        card = {
+            "url": "https://news.example/card",
+            "title": "The title that the page has",
+            "description": "What the page says of itself, at some length. " * 8,
+            "type": "link",
+            "image": f"{self.url}/system/cache/preview_cards/images/000/000/001/original/card.jpg",
+            "blurhash": "UBL_:rOpGG-;~qRjWBay%MWBj[ofWBofayj[",
+        }
+        tags = [{"name": f"tag{each}", "url": f"{self.url}/tags/tag{each}"} for each in range(5)]
+        others = {
+            "account": account,
+            "card": card,
+            "tags": tags,
+            "mentions": [],
+            "media_attachments": [],
+            "reblog": None,
+        }
+        return {"id": number, "url": f"{self.url}/@feeder/{number}", **others, **body, **written}
 
     def _read(self, request: Request) -> Answer:
         """GET /api/v1/accounts/verify_credentials and /api/v1/accounts/:id/statuses."""
@@ -281,7 +345,7 @@ class Mastodon(Service):
             return as_json(200, id="1", username="feeder")
         if parts.path != "/api/v1/accounts/1/statuses":
             return as_json(404, error="Record not found")
-        asked = parse_qs(parts.query)
+        asked = parse_qs(parts.query) if self.pages else {}
         before = int(asked.get("max_id", ["1000000"])[0])
         found = [each for each in reversed(self.ledger.taken) if int(each["id"]) < before]
         return Answer(body=json.dumps(found[: min(int(asked.get("limit", ["20"])[0]), 40)]))

@@ -342,13 +342,228 @@ def test_a_title_is_not_lost_to_a_link_that_counts_in_full():
     assert status.startswith("Заголовок\n")
 
 
+# --- what is in doubt -------------------------------------------------------------------------------------------------
+
+DOUBT = NOW - timedelta(hours=2)
+URL = "https://news.example/2026/a-quiet-day"
+TOLD = headline(related=(related(url=f"{URL}2"),))
+
+
+class Server:
+    """A server's answers, by what is asked for; what is asked for is in `asked`."""
+
+    def __init__(self, software="", statuses=()):
+        self.asked = []
+        self.statuses = list(statuses)
+        links = [
+            {"rel": "http://nodeinfo.diaspora.software/ns/schema/2.1", "href": "https://mastodon.example/nodeinfo/2"}
+        ]
+        self.answers = {
+            "/.well-known/nodeinfo": httpx.Response(200, json={"links": links}),
+            "/nodeinfo/2": httpx.Response(200, json={"software": {"name": software}}),
+            "/api/v1/accounts/verify_credentials": httpx.Response(200, json={"id": "7"}),
+        }
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path)
+        if request.url.path != "/api/v1/accounts/7/statuses":
+            return self.answers.get(request.url.path, httpx.Response(404))
+        return httpx.Response(200, json=self.page(request.url.params))
+
+    def page(self, asked) -> list[dict]:
+        """The newest statuses before `max_id`."""
+        before = int(asked.get("max_id", 10**6))
+        return [each for each in self.statuses if int(each["id"]) < before][: int(asked["limit"])]
+
+    def looked_at_by(self, target=ACCOUNT, told=TOLD, since=DOUBT, now=NOW):
+        steps = target.look(told, KEY, since, now)
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(self.answer(request))
+        except StopIteration as end:
+            return end.value
+
+
+def status(content: str, number: int = 1, at: datetime = DOUBT, **more) -> dict:
+    return {"id": str(number), "content": content, "created_at": at.isoformat(), **more}
+
+
+def shown(url: str) -> str:
+    """A link as Mastodon writes it (app/lib/text_formatter.rb)."""
+    rest = url.removeprefix("https://")
+    return (
+        f'<a href="{url}" target="_blank" rel="nofollow noopener" translate="no"><span class="invisible">https://</span>'
+        f'<span class="ellipsis">{rest[:30]}</span><span class="invisible">{rest[30:]}</span></a>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "is_there"),
+    [
+        (f"<p>A quiet day</p><p>{shown(URL)}</p><p>Related:<br />• {shown(URL + '2')}</p>", True),
+        (f"<p>A quiet day</p><p>{shown(URL + '2')}</p>", False),  # another address that begins alike
+        (f"<p>A quiet day</p><p>{shown(URL[:-1])}</p>", False),
+        (f"<p>Another one</p><p>{shown('https://news.example/other')}</p><p>Related:<br />• {shown(URL)}</p>", False),
+        (f"<p>A quiet day, corrected</p><p>{shown(URL)}</p>", True),
+        (f"<p>A quiet day<br><br>{URL}<br><br>Related:</p>", True),  # no link, but the address
+        (f"<p>A <em>quiet</em> day<br><br><a href='{URL}'>news.example</a></p>", True),
+        (
+            f'<p><a href="https://mastodon.example/tags/AI" class="mention hashtag">#<span>AI</span></a></p>{shown(URL)}',
+            True,
+        ),
+        (f'<p><a href="https://mastodon.example/@a" class="mention">@<span>a</span></a></p>{shown(URL)}', True),
+        (f"<p>A quiet day</p><p>{shown(URL + '/')}</p>", True),
+        ("<p>A quiet day</p>", False),
+        ("", False),
+        ("<a " * 100_000, False),
+        ("<a href='https://x'>" * 20_000, False),
+    ],
+)
+def test_a_status_is_known_by_its_first_link_to_the_end(content, is_there):
+    found = Server(statuses=[status(content)]).looked_at_by()
+
+    assert (found and (found.kind, found.remote_id)) == (("delivered", "1") if is_there else None)
+
+
+def test_an_address_that_a_server_takes_for_markdown_is_known():
+    told = headline(article=article(url="https://news.example/a_quiet_day_~x~*"))
+
+    assert Server(statuses=[status("<p>https://news.example/a<em>quiet</em>day_x*</p>")]).looked_at_by(told=told)
+
+
+def test_an_address_in_the_title_is_not_the_link():
+    told = headline(article=article(title="See https://other.example now"))
+    assert Server(statuses=[status(f"<p>See https://other.example now</p>{shown(URL)}")]).looked_at_by(told=told)
+    assert not Server(statuses=[status(f"<p>See https://other.example</p>{shown(URL + '2')}")]).looked_at_by(told=told)
+
+
+@pytest.mark.parametrize(
+    ("title", "at", "is_there"),
+    [
+        ("Something else", DOUBT - timedelta(days=1), False),  # a former article at this address
+        ("A quiet day", DOUBT - timedelta(days=1), True),  # the clock was ahead when it was sent
+        ("Something else", DOUBT - timedelta(minutes=4), True),  # clocks differ
+    ],
+)
+def test_a_status_of_another_time_has_to_begin_as_the_headline_does(title, at, is_there):
+    found = Server(statuses=[status(f"<p>{title}</p><p>{shown(URL)}</p>", at=at)]).looked_at_by()
+
+    assert (found is not None) is is_there
+
+
+def test_what_others_wrote_is_not_ours():
+    assert Server(statuses=[status(shown(URL), reblog={"id": "5"})]).looked_at_by() is None
+
+
+def test_a_status_is_looked_for_on_several_pages():
+    others = [status(f"<p>{shown(f'https://other.example/{number}')}</p>", number) for number in range(100, 1, -1)]
+    server = Server(statuses=[*others, status(shown(URL))])
+
+    assert server.looked_at_by().remote_id == "1"
+    assert server.asked.count("/api/v1/accounts/7/statuses") == 3
+
+
+@pytest.mark.parametrize(("number", "kind"), [(19, None), (20, "rejected")])
+def test_a_server_that_gives_the_same_page_again_is_asked_no_further(number, kind):
+    """snac 2.75 heeds neither `limit` nor `max_id`."""
+    server = Server(statuses=[status("<p>else</p>", each) for each in range(number, 0, -1)])
+    server.page = lambda _: server.statuses
+
+    found = server.looked_at_by()
+
+    assert (found and found.kind) == kind
+    assert server.asked.count("/api/v1/accounts/7/statuses") == 2
+
+
+@pytest.mark.parametrize(
+    ("software", "minutes", "looks"),
+    [
+        ("mastodon", 2, False),
+        ("Mastodon", 54, False),
+        ("mastodon", 56, True),  # it forgets within the hour, and clocks differ
+        ("mastodon", -1, True),  # the clock was set back
+        ("hometown", 54, False),
+        ("gotosocial", 2, True),
+        ("snac", 2, True),
+        ("pixelfed", 2, True),
+        ("something new", 2, True),
+        ("", 2, True),
+    ],
+)
+def test_what_a_server_knows_again_is_known_by_its_software(software, minutes, looks):
+    server = Server(software)
+
+    assert server.looked_at_by(since=NOW - timedelta(minutes=minutes)) is None
+    assert ("/api/v1/accounts/7/statuses" in server.asked) is looks
+
+
+@pytest.mark.parametrize(("minutes", "looks"), [(0, True), (6, True), (8, False), (600, False)])
+def test_a_setting_says_it_better_than_the_software(minutes, looks):
+    server = Server("mastodon")
+    target = Mastodon(**OPTIONS, key_minutes=minutes)
+
+    assert server.looked_at_by(target, since=NOW - timedelta(minutes=2)) is None
+    assert server.asked == (["/api/v1/accounts/verify_credentials", "/api/v1/accounts/7/statuses"] if looks else [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(404),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"links": {"href": "x"}}),
+        httpx.Response(
+            200, json={"links": ["x", {"rel": 1}, {"rel": "http://nodeinfo.diaspora.software/ns/schema/2.0"}]}
+        ),
+        httpx.Response(
+            200,
+            json={
+                "links": [
+                    {
+                        "rel": "http://nodeinfo.diaspora.software/ns/schema/2.0",
+                        "href": "https://evil.example/nodeinfo/2",
+                    }
+                ]
+            },
+        ),
+        httpx.Response(
+            200,
+            json={
+                "links": [{"rel": "http://nodeinfo.diaspora.software/ns/schema/2.0", "href": "https://[/nodeinfo/2"}]
+            },
+        ),
+    ],
+)
+def test_a_server_that_does_not_say_what_it_is_is_looked_at_and_no_other_is_asked(answer):
+    server = Server("mastodon")
+    server.answers["/.well-known/nodeinfo"] = answer
+
+    assert server.looked_at_by(since=NOW - timedelta(minutes=2)) is None
+    assert server.asked == [
+        "/.well-known/nodeinfo",
+        "/api/v1/accounts/verify_credentials",
+        "/api/v1/accounts/7/statuses",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/.well-known/nodeinfo", "/nodeinfo/2"])
+@pytest.mark.parametrize("answer", [httpx.Response(503), httpx.Response(429, headers={"retry-after": "7"})])
+def test_a_server_that_cannot_say_now_what_it_is_is_asked_later(path, answer):
+    server = Server("mastodon")
+    server.answers[path] = answer
+
+    found = server.looked_at_by()
+
+    assert found.kind == "retry"
+    assert found.not_before == (timedelta(seconds=7) if answer.status_code == 429 else None)
+
+
 @pytest.mark.parametrize("cut_off", ["", "[", "{}", '[{"id": "1"'])
 def test_statuses_that_cannot_be_read_say_nothing_of_what_is_there(cut_off):
-    looking = ACCOUNT.look(headline(), KEY, NOW)
-    next(looking)
-    looking.send(httpx.Response(200, json={"id": "1"}))
+    server = Server(statuses=[])
+    server.answers["/api/v1/accounts/verify_credentials"] = httpx.Response(200, json={"id": "8"})
+    server.answers["/api/v1/accounts/8/statuses"] = httpx.Response(200, text=cut_off)
 
-    with pytest.raises(StopIteration) as ended:
-        looking.send(httpx.Response(200, text=cut_off))
-
-    assert ended.value.value.kind == "retry"
+    assert server.looked_at_by().kind == "retry"

@@ -359,3 +359,23 @@ def test_a_200_that_is_not_slacks_own_says_nothing_of_the_message(target):
     assert outcome.kind == "unknown"
     assert len(outcome.reason) < 400
     assert "\n" not in outcome.reason
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text='{"ok": true, "messages": [{"ts": "1"'),  # cut off
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"ok": True}),
+        httpx.Response(200, json={"ok": True, "messages": {}}),
+    ],
+)
+def test_a_history_that_cannot_be_read_says_nothing_of_what_is_there(answer):
+    looking = BOT.look(headline(), KEY, NOW, NOW)
+    next(looking)
+
+    with pytest.raises(StopIteration) as ended:
+        looking.send(answer)
+
+    assert ended.value.value.kind == "retry"

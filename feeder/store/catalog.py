@@ -149,9 +149,7 @@ def _held(connection: sa.Connection, paths: Collection[str]) -> dict[str, str | 
     return dict(among(connection, sa.select(files.c.path, files.c.article), files.c.path, paths))
 
 
-def _named(
-    connection: sa.Connection, held: Mapping[str, str | None], readings: Sequence[Reading]
-) -> Sequence[Reading]:
+def _named(connection: sa.Connection, held: Mapping[str, str | None], readings: Sequence[Reading]) -> Sequence[Reading]:
     """What was read, each record with the id that its article has always had."""
     ids = names.learn(connection, held, {each.path: each.record for each in readings if each.record})
     if not ids:
@@ -159,9 +157,7 @@ def _named(
     return [replace(each, record=each.record and names.renamed(each.record, ids)) for each in readings]
 
 
-def _write_files(
-    connection: sa.Connection, held: Mapping[str, str | None], readings: Sequence[Reading]
-) -> set[str]:
+def _write_files(connection: sa.Connection, held: Mapping[str, str | None], readings: Sequence[Reading]) -> set[str]:
     """Write the rows of files in place of those that `held` names; the ids of the articles that they hold or held."""
     rows = [
         (

@@ -10,10 +10,12 @@ from importlib import import_module
 
 from feeder.targets.base import Target
 
+_SHARED = ("base", "servers")  # modules that are no kind
+
 
 def kinds() -> list[str]:
     """The kinds that there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED)
 
 
 def target_class(kind: str) -> type[Target]:

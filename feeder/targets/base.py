@@ -132,11 +132,12 @@ class Endpoint(BaseModel):
         """
         raise NotImplementedError  # every kind has its own
 
-    def look(self, told: Any, key: str, since: datetime, /) -> Looking:
+    def look(self, told: Any, key: str, since: datetime, now: datetime, /) -> Looking:
         """Find a message that may have arrived after `since`: yield each request, get its response.
 
-        Return a delivered Outcome when it is there, None when it is not, a rejected one when it can never be told, and a
-        retry or unknown one when it cannot be told now.
+        Return a delivered Outcome when it is there, None when it is to be sent: because it is not there, or because the
+        service knows it again by `key`; a rejected one when it can never be told, and a retry or unknown one when it
+        cannot be told now.
         """
         raise NotImplementedError  # asked only of kinds that say `looks`
 

@@ -95,7 +95,7 @@ class Slack(Target):
         if self.token is not None:
             request.headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
 
-    def look(self, headline: Headline, key: str, since: datetime) -> Looking:
+    def look(self, headline: Headline, key: str, since: datetime, now: datetime) -> Looking:
         """The channel's messages since then, by the metadata of ours; the bot needs the scope channels:history."""
         api = self.api.get_secret_value().rsplit("/", 1)[0] + "/conversations.history"
         cursor = ""
@@ -104,12 +104,14 @@ class Slack(Target):
             form = {**asked, "include_all_metadata": "true", **({"cursor": cursor} if cursor else {})}
             response = yield request("POST", api, data=form)
             answer = answer_of(response)
-            if not response.is_success or answer.get("ok") is not True:
+            messages = answer.get("messages")
+            if not response.is_success or answer.get("ok") is not True or not isinstance(messages, list):
                 return _not_seen(response, str(answer.get("error", "")))
-            for each in answer.get("messages") or []:
+            for each in messages:
                 if _metadata_of(each) == key:
                     return Outcome(kind="delivered", remote_id=str(each.get("ts", "")))
-            cursor = str((answer.get("response_metadata") or {}).get("next_cursor", ""))
+            following = answer.get("response_metadata")
+            cursor = str(following.get("next_cursor", "")) if isinstance(following, dict) else ""
             if not cursor:
                 return None
         return Outcome(kind="rejected", reason="too many messages since then to look through")
@@ -150,9 +152,12 @@ class Slack(Target):
 
 
 def _not_seen(response: httpx.Response, word: str) -> Outcome:
-    """Why the channel could not be looked at; a bot without the scope for that never can."""
+    """Why the channel could not be looked at; a bot without the scope for that never can, and says so in a word.
+
+    What is cut off, or no answer of Slack's, says nothing.
+    """
     reason = said(response, f"cannot look whether it is there: {word}")
-    if response.status_code == 429 or word in _RETRY or response.status_code >= 500:
+    if response.status_code == 429 or not word or word in _RETRY or response.status_code >= 500:
         return Outcome(kind="retry", reason=reason, not_before=not_before(response))
     return Outcome(kind="rejected", reason=reason)
 

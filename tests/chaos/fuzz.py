@@ -144,7 +144,7 @@ def answers(data: bytes) -> None:
     given = atheris.FuzzedDataProvider(data)
     target = TARGETS[given.ConsumeIntInRange(0, len(TARGETS) - 1)]
     looks = target.can_look and given.ConsumeBool()
-    steps = target.look(headline(), KEY, NOW) if looks else target.deliver(headline(), KEY)
+    steps = target.look(headline(), KEY, NOW, NOW) if looks else target.deliver(headline(), KEY)
     request = next(steps)
     try:
         for _ in range(12):
