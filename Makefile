@@ -13,7 +13,7 @@ run: $(VENV)/run.stamp  ## the worker with its web server, on the seeds
 	$(BIN)/feeder run --serve
 
 test: $(VENV)/dev.stamp  ## every test that needs nothing but Python
-	$(BIN)/python -m pytest -m "not system"
+	$(BIN)/python -m pytest -m "not system" -n auto --dist loadfile $(ARGS)
 
 test-system: $(VENV)/dev.stamp  ## the tests that need a program of the system (Chromium, a feed reader)
 	$(BIN)/python -m pytest -m system

@@ -27,7 +27,7 @@ from feeder.exchange import Clients
 from feeder.lanes import AHEAD, Lane, Tally
 from feeder.models import Article, Delivery, Headline, Outcome, Ping, Site, State
 from feeder.outbox import Care
-from feeder.store import Store, catalog, deliveries
+from feeder.store import Store, catalog, count_claim, deliveries
 from feeder.wallclock import reschedule
 from feeder.websub import Hub
 
@@ -213,7 +213,10 @@ class Office:
             deliveries.save_all(connection, [each.delivery for each in ended])
             claims, held = self._claims(connection, wanted, now)
             deliveries.save_all(connection, [*(claim.delivery for claim in claims), *held])
+            number = count_claim(connection) if claims else 0
             self.passing("before the commit")
+        if number:
+            self.store.note_claims(number)
         self.passing("after the commit")
         for delivery in held:
             log.warning("delivery.unknown", target=delivery.target, delivery=delivery.id, reason=delivery.last_error)

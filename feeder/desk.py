@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from feeder.errors import Problem, StoreMissing
 from feeder.settings import Loaded
-from feeder.store import Store, empty_store, existing_store, open_store, ownership
+from feeder.store import Store, claims, empty_store, existing_store, open_store, ownership
 from feeder.store.lock import database_path, only_worker
 from feeder.targets.base import Target
 from feeder.websub import Hub
@@ -34,10 +34,18 @@ def working(loaded: Loaded) -> Iterator[Store]:
         ownership.refuse_damage(database, lock.record)
         replaced, old, new = ownership.is_replaced(database, lock.record), ownership.generation(database), generation()
         lock.remember(generations=(old, new), stamp=(), replaced=replaced)
+        is_new = not ownership.has_content(database)
         store = open_store(loaded.settings.database_url)
         try:
+            with store.read() as connection:
+                sent = claims(connection)
+            if sent < lock.record.claims and not is_new:
+                replaced = True
+                lock.remember(replaced=True)
             begun = store.begin(new, replaced=replaced)
-            lock.remember(generations=(new,) if begun else (old, new), stamp=ownership.stamp(database), replaced=False)
+            generations = (new,) if begun else (old, new)
+            lock.remember(generations=generations, stamp=ownership.stamp(database), replaced=False, claims=sent)
+            store.note_claims = lock.note_claims
             yield store
         finally:
             whole = store.is_whole()

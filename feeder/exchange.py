@@ -13,7 +13,7 @@ import httpx
 from msgspec.structs import replace
 from rich.console import Console
 
-from feeder import __version__, terminal
+from feeder import __version__, terminal, text
 from feeder.models import Headline, Outcome, Ping
 from feeder.redact import redact
 from feeder.resolver import LOOKUP_TIMEOUT, NotLookedUp, Resolver
@@ -23,6 +23,8 @@ TIMEOUT = 15.0  # seconds for one exchange, from the first byte to the last; wha
 CONNECT_TIMEOUT = 5.0
 ANSWER = 20_000  # bytes of an answer that are read
 LISTED = 400_000  # of one that lists what a service has: forty statuses of an account
+REASON = 300  # characters of what is said of a failure
+_SAID = 4 * REASON  # characters that it is made from
 USER_AGENT = f"feeder/{__version__}"
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
@@ -204,6 +206,7 @@ def unpacked(body: bytes, coding: str, most: int) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    said = str(error)
+    """What went wrong, in a line of bearable length: libraries put whole answers into what they say."""
+    said = text.line(str(error)[:_SAID])
     name = type(error).__name__
-    return f"{name}: {said}" if said else name
+    return text.shorten(f"{name}: {said}" if said else name, REASON)

@@ -26,7 +26,7 @@ def documents(connection: sa.Connection, feeds: Feeds, site: Site, now: datetime
     ]
     return [
         pages.index(latest, others, site, others=len(channels) - len(shown)),
-        *(pages.lists(channels, site) if len(shown) < len(channels) else ()),
+        *pages.lists(channels, site),
         opml.document([everything, *channels], site),
         *pages.assets(),
     ]

@@ -261,7 +261,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         """
         problems: list[Problem] = []
         with self.store.read() as connection:
-            before = missing.live(connection) if gone and whole else 0
+            before = missing.live(connection, self.now()) if gone and whole else 0
         batches = _batches(readings, _FILES_AT_ONCE)
         batch = next(batches, [])
         planned: tuple[Delivery, ...] = ()
@@ -294,7 +294,7 @@ class Pipeline(Struct, frozen=True, kw_only=True):
         held = {reading.record.id for reading in batch if reading.record}
         held |= {*names.known(connection, held).values()}
         if not self.keep_deleted and (not whole or self.stopped()):
-            return gone.difference(*missing.orphaned(connection, gone, held).values())
+            return gone.difference(*missing.orphaned(connection, gone, held, self.now()).values())
         earlier = missing.noted(connection)
         found = missing.judge(
             connection,

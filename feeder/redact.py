@@ -8,17 +8,32 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from feeder.text import ELLIPSIS
+
 HIDDEN = "[secret]"
+_BEGINNING = 4  # characters of a secret that tell something of it
 _SHORTEST = 8  # characters of a part of a secret address that is a secret itself
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every secret in it hidden: as it is, URL-encoded, in JSON, in base64, and the path of a secret address."""
+    """`text` with every secret in it hidden: as it is, URL-encoded, in JSON, in base64, and the path of a secret address.
+
+    So is the beginning of one that `text` was shortened in.
+    """
     hidden = frozenset(filter(None, secrets))
     if len(text) < min((len(secret) for secret in hidden), default=0) and len(text) < _SHORTEST:
         return text  # "204", which is said most of the time
     for form in _forms(hidden):
         text = text.replace(form, HIDDEN)
+    return _without_a_cut_secret(text, hidden) if text.endswith(ELLIPSIS) else text
+
+
+def _without_a_cut_secret(text: str, secrets: frozenset[str]) -> str:
+    said = text.removesuffix(ELLIPSIS)
+    for form in _forms(secrets):
+        for length in range(min(len(form), len(said)), _BEGINNING - 1, -1):
+            if said.endswith(form[:length]):
+                return said[:-length] + HIDDEN + ELLIPSIS
     return text
 
 

@@ -69,17 +69,17 @@ def test_once_publishes_and_delivers_and_a_second_time_does_nothing(house):
     second = house.feeder("once")
 
     assert (first.returncode, first.stdout.count("■ ")) == (0, 5)
-    assert first.stderr.splitlines() == ["5 files read, 0 gone, 0 bad; 20 documents published", "console: 5 delivered"]
+    assert first.stderr.splitlines() == ["5 files read, 0 gone, 0 bad; 21 documents published", "console: 5 delivered"]
     assert (second.returncode, second.stdout) == (0, "")
     assert second.stderr.splitlines()[-1] == "console: nothing due"
-    assert len(house.public()) == 2 * 20  # each with its gzip
+    assert len(house.public()) == 2 * 21  # each with its gzip
 
 
 def test_once_says_what_it_did_as_json(house):
     told = json.loads(house.feeder("once", "--json").stdout)
 
     assert told["files"] == {"read": 5, "gone": 0}
-    assert len(told["documents"]) == 20
+    assert len(told["documents"]) == 21
     assert [each["target"] for each in told["planned"]] == ["console"] * 5
     assert told["targets"]["console"]["delivered"] == 5
 
@@ -91,7 +91,7 @@ def test_a_dry_run_tells_and_changes_nothing(house):
 
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "5 files read, 0 gone, 0 bad; 20 documents would be published",
+        "5 files read, 0 gone, 0 bad; 21 documents would be published",
         "console: 5 headlines would be sent",
     ]
     assert tree(house) == before

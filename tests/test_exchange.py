@@ -74,6 +74,10 @@ def looked(body: bytes, **headers: str) -> Outcome | None:
     return asyncio.run(exchange.look(way, Told(), Ping(title="", url=""), "key", lambda: NOW, since=NOW))
 
 
+def gzipped(plain: bytes) -> bytes:
+    return gzip.compress(plain, mtime=0)  # the same bytes in every process that collects these tests
+
+
 def raw_deflate(plain: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(plain) + packer.flush()
@@ -90,9 +94,9 @@ def test_an_answer_is_asked_for_as_it_is():
 @pytest.mark.parametrize(
     ("coding", "packed"),
     [
-        ("gzip", gzip.compress(b"busy")),
-        ("GZip ", gzip.compress(b"busy")),
-        ("x-gzip", gzip.compress(b"busy")),
+        ("gzip", gzipped(b"busy")),
+        ("GZip ", gzipped(b"busy")),
+        ("x-gzip", gzipped(b"busy")),
         ("deflate", zlib.compress(b"busy")),
         ("deflate", raw_deflate(b"busy")),
         ("identity", b"busy"),
@@ -108,7 +112,7 @@ def test_an_answer_that_is_compressed_all_the_same_is_read(coding, packed):
     [
         ("br", brotli.compress(b"busy")),
         ("zstd", b"busy"),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"busy"))),
+        ("gzip, gzip", gzipped(gzipped(b"busy"))),
         ("gzip", b"busy"),
         ("deflate", b"\xff\xff\xff"),
         ("gzip", b""),
@@ -121,7 +125,7 @@ def test_of_an_answer_that_nobody_can_read_the_status_speaks(coding, packed, sta
 
 
 def test_of_an_answer_that_is_cut_off_in_the_middle_of_its_coding_the_beginning_is_read():
-    packed = gzip.compress(" ".join(map(str, range(2_000))).encode())
+    packed = gzipped(" ".join(map(str, range(2_000))).encode())
 
     assert told(503, packed[: len(packed) // 2], content_encoding="gzip").reason.startswith("503 0 1 2 3 4")
 
@@ -129,10 +133,10 @@ def test_of_an_answer_that_is_cut_off_in_the_middle_of_its_coding_the_beginning_
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
-        (gzip.compress(MILLION * 100), {"content_encoding": "gzip"}),
+        (gzipped(MILLION * 100), {"content_encoding": "gzip"}),
         (zlib.compress(MILLION * 20), {"content_encoding": "deflate"}),
         (brotli.compress(MILLION * 20, quality=1), {"content_encoding": "br"}),
-        (gzip.compress(gzip.compress(MILLION * 20)), {"content_encoding": "gzip, gzip"}),
+        (gzipped(gzipped(MILLION * 20)), {"content_encoding": "gzip, gzip"}),
         (bz2.compress(MILLION * 20), {"content_type": "text/plain; charset=bz2"}),
         (zlib.compress(MILLION * 20), {"content_type": "text/plain; charset=zlib"}),
         (b"-" + b"a" * ANSWER, {"content_type": "text/plain; charset=punycode"}),
@@ -169,7 +173,7 @@ def test_what_is_looked_through_may_be_longer_and_says_nothing_where_it_is_cut_o
     statuses = json.dumps([{"content": "x" * 3_000}] * 40).encode()
     nothing = (b"", b"[", b"{}", b"[[" * ANSWER, statuses[:-1], statuses * 10, b"9" * ANSWER)
 
-    assert looked(statuses) == looked(gzip.compress(statuses), content_encoding="gzip") == Outcome(kind="delivered")
+    assert looked(statuses) == looked(gzipped(statuses), content_encoding="gzip") == Outcome(kind="delivered")
     assert looked(b"[]") is None
     assert {looked(each).kind for each in nothing} == {"retry"}
     assert looked(brotli.compress(b"[]"), content_encoding="br") == Outcome(kind="retry")
@@ -199,3 +203,18 @@ def test_an_outcome_goes_by_the_status_whatever_stands_around_it(status, body, h
     kinds = {200: "delivered", 302: "rejected", 410: "gone", 422: "rejected", 502: "unknown"}
 
     assert told(status, body, **headers).kind == kinds.get(status, "retry")
+
+
+def test_what_a_library_says_of_a_failure_is_a_line_of_bearable_length():
+    """aiohttp puts the whole head of an answer that it cannot read into what it says."""
+
+    class Failing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            raise httpx.RemoteProtocolError(f"400, message:\n  {chr(0)}" + "\\x80" * 1_000_000)
+
+    outcome = asyncio.run(exchange.tell(Failing(), Told(), Ping(title="", url=""), "key", lambda: NOW))
+
+    assert outcome.kind == "unknown"
+    assert outcome.reason.startswith("RemoteProtocolError: 400, message: ")
+    assert len(outcome.reason) <= exchange.REASON
+    assert outcome.reason.isprintable()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
+from feeder.models import Rules
 from feeder.selection import Feeds
 from feeder.store import missing, open_store
 from tests.house import House
@@ -247,3 +249,79 @@ def test_a_store_without_articles_has_a_feed_of_all_with_a_date(house):
     house.run()
 
     assert f"<updated>{house.time.isoformat()}</updated>".encode() in house.document("feeds/all.atom")
+
+
+# --- what waits for its time --------------------------------------------------------------------------------------------
+
+
+SOON = "2026-01-02T00:00:00Z"
+
+
+def wait_until_out(house: House) -> None:
+    """Let the time come at which SOON is past, and make the pass that is made then."""
+    house.time = max(house.time, datetime.fromisoformat(SOON))
+    house.run("nothing")
+
+
+@pytest.mark.parametrize("keep_deleted", [False, True])
+def test_what_waits_for_its_time_does_not_come_out_without_a_file(house, keep_deleted):
+    house.keep_deleted = keep_deleted
+    for number in range(3):
+        house.write(f"deep/{number}")
+    house.write("deep/secret", publishedDateTime=SOON)
+    house.run()
+    (house.source / "deep").rename(house.folder / "away")
+    report = house.run()
+    assert keep_deleted or report.missing.articles == 3
+
+    wait_until_out(house)
+    assert "Title of deep/secret" not in house.titles()
+
+    (house.folder / "away").rename(house.source / "deep")
+    house.run()
+    assert "Title of deep/secret" in house.titles()
+
+
+def test_what_waits_for_its_time_is_told_once_when_its_file_is_back(house):
+    house.targets = [Rules(target="hook")]
+    house.run()
+    path = house.write("secret", publishedDateTime=SOON)
+    house.run()
+    path.rename(house.folder / "secret.md")
+    house.run("secret.md")
+    wait_until_out(house)
+    assert house.outbox() == []
+
+    (house.folder / "secret.md").rename(path)
+    house.run("secret.md")
+    house.run()
+    assert house.told("hook") == ["secret"]
+
+
+@pytest.mark.parametrize("keep_deleted", [False, True])
+def test_what_waits_for_its_time_does_not_come_out_while_its_file_is_bad(house, keep_deleted):
+    house.keep_deleted = keep_deleted
+    house.targets = [Rules(target="hook")]
+    house.run()
+    house.write("secret", publishedDateTime=SOON)
+    house.run()
+    house.write("secret", publishedDateTime="31.12.2026")  # who writes this wants it later
+    house.run()
+    wait_until_out(house)
+    assert (house.outbox(), house.titles()) == ([], [])
+
+    house.write("secret", publishedDateTime="2026-01-03T00:00:00Z")
+    house.run()
+    assert house.outbox() == []
+    house.time += timedelta(days=2)
+    house.run("nothing")
+    assert house.told("hook") == ["secret"]
+
+
+def test_what_is_out_stays_out_while_its_file_is_bad(house):
+    house.write("out")
+    house.run()
+    house.write("out", publishedDateTime="31.12.2026")
+    house.run()
+
+    assert house.titles() == ["Title of out"]

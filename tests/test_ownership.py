@@ -150,6 +150,35 @@ def test_without_the_log_a_copy_is_taken_for_the_backup_that_it_is(nursery, hous
     assert [message["text"] for message in slack.ledger.taken] == ["told", "New"]
 
 
+def lose_the_log(files: Files, copy: Path) -> None:
+    files.wal.unlink()
+
+
+def put_the_copy_back(files: Files, copy: Path) -> None:
+    shutil.copy(copy, files.database)
+    files.wal.unlink()
+
+
+@pytest.mark.parametrize("lose", [lose_the_log, put_the_copy_back])
+def test_a_store_that_was_set_back_to_before_something_was_told_tells_it_to_nobody(nursery, house, files, slack, lose):
+    """It is of the same start, so that no generation gives it away."""
+    process = nursery.worker(house.folder, house.env)
+    copy = files.raw_copy()
+    house.write_article("told", "told")
+    slack.ledger.wait_for(1)
+    os.kill(process, signal.SIGKILL)
+    nursery.bury(process)
+    lose(files, copy)
+
+    done = house.feeder("once")
+
+    assert "store.restored" in done.stderr
+    assert [message["text"] for message in slack.ledger.taken] == ["told"]
+    house.write_article("new", "New")
+    assert "store.restored" not in house.feeder("once").stderr
+    assert [message["text"] for message in slack.ledger.taken] == ["told", "New"]
+
+
 @pytest.mark.parametrize("damage", [torn, scribbled])
 @pytest.mark.parametrize("crash", [True, False])
 def test_a_damaged_database_is_refused_and_nothing_is_sent(nursery, house, files, slack, damage, crash):
@@ -170,6 +199,7 @@ def test_a_damaged_database_is_refused_and_nothing_is_sent(nursery, house, files
 
 def test_a_checkpoint_that_was_broken_off_is_no_damage(nursery, house, files, slack):
     """Its first page is brought in before those that it tells of: SQLite finds them in the log, and so does feeder."""
+    house.env["FEEDER_TARGETS__NEWSROOM__RATE"] = "1000/s"
     for number in range(60):
         house.write_article(f"grows-{number}", "Grows", excerpt=json.dumps("long " * 3_000))
     kill_a_worker_at_work(nursery, house, slack, "told")

@@ -1117,11 +1117,20 @@ def test_a_number_that_nobody_can_count_with_is_text(value):
     assert warning.reason.endswith("is not a whole number; left out")
 
 
-@pytest.mark.parametrize(("marks", "accepted"), [("*_~", 16_666), ("*", 50_000), ("_", 50_000), ("~", 50_000)])
-def test_emphasis_without_end_is_no_text(marks, accepted):
+@pytest.mark.parametrize(
+    ("marks", "accepted"),
+    [
+        ("*_~`&\\", 8_333),
+        ("\n|", 25_000),
+        *((mark, 50_000) for mark in ("*", "_", "~", "`", "&", "\\", "|", "\n", "\r")),
+    ],
+)
+def test_what_falls_into_pieces_without_end_is_no_text(marks, accepted):
     def body(number):
-        return f"---\n{FRONT}---\n{' a'.join([marks] * number)}\n".encode()
+        return f"---\n{FRONT}---\na{' a'.join([marks] * number)}a".encode()
 
     assert parse(body(accepted), "a.md").warnings == ()
-    with pytest.raises(ArticleError, match=r"more than 10,000 of < or \[, or 50,000 of \*, _ and ~; that is no text"):
+    with pytest.raises(ArticleError) as refused:
         parse(body(accepted + 1), "a.md")
+    most = r"more than 10,000 of < or [, 50,000 of *, _, ~, `, & and \, or 50,000 lines and cells; that is no text"
+    assert most in refused.value.problem.reason

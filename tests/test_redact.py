@@ -121,3 +121,15 @@ def test_no_secret_reaches_the_log_in_a_field_a_list_an_object_or_a_traceback(lo
     assert HIDDEN in stream.getvalue()
     assert "secret token" not in stream.getvalue()
     assert "an.event" in stream.getvalue()
+
+
+@pytest.mark.parametrize("length", range(4, 21))
+def test_what_is_left_of_a_secret_where_a_text_was_shortened_is_hidden(length):
+    secret = "TOKENsekretABCDEFGH1"
+
+    assert redact(f"422 you sent {secret[:length]}…", ["else-where", secret]) == "422 you sent [secret]…"
+
+
+def test_a_text_that_was_shortened_elsewhere_stays():
+    assert redact("422 you sent TOK…", ["TOKENsekret"]) == "422 you sent TOK…"
+    assert redact("422 you sent TOKEN", ["TOKENsekret"]) == "422 you sent TOKEN"

@@ -277,9 +277,13 @@ def test_the_first_page_shows_the_feeds_with_the_newest_articles_and_the_list_sh
     assert house.paths("topics/page.") == []
 
 
-def test_few_feeds_have_no_list(house):
+def test_few_feeds_are_listed_too_though_the_first_page_shows_them_all(house):
+    """The categories of an RSS feed lead to the list."""
     house.write("one")
     house.run()
 
     assert "All topics" not in house.document("index.html").decode()
-    assert house.paths("topics/index") == []
+    assert '<a href="/topics/ai/"' in house.document("topics/index.html").decode().replace(
+        "https://feeds.example.org", ""
+    )
+    assert house.paths("topics/page.") == []

@@ -198,18 +198,22 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_nothing_is_gone(tmp_path, 
     assert f"{folder}: the folder of articles cannot be read: {reason} (setting: source)" == str(caught.value)
 
 
+_PATH_MAX = os.pathconf("/", "PC_PATH_MAX")  # bytes, with the one at its end
+
+
 @pytest.fixture
 def too_deep(root: Path) -> Iterator[str]:
     """A folder whose path is longer than the system takes: nobody, root neither, can list it."""
     name = "n" * 250
+    levels = (_PATH_MAX - len(str(root)) - 2) // len(f"/{name}") + 1  # the folder that it is in can be listed
     here = os.open(root, os.O_RDONLY)
-    for _ in range(17):
+    for _ in range(levels):
         os.mkdir(name, dir_fd=here)
         below = os.open(name, os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = below
     os.close(here)
-    yield "/".join([name] * 17)
+    yield "/".join([name] * levels)
     shutil.rmtree(root)
 
 

@@ -24,8 +24,10 @@ from feeder import server, web
 from feeder.errors import SettingsError
 from feeder.feeds import publish
 from feeder.models import Document, Results, Site
+from feeder.records import to_text
 from feeder.store import Store, documents, open_store, search
 from feeder.store.followed import FollowedStore
+from tests.articles import article
 from tests.house import House
 from tests.test_negotiation import CHROME
 
@@ -555,7 +557,10 @@ def test_a_search_that_takes_too_long_is_broken_off_and_says_so(shop):
     clock = itertools.count(step=2)
     with shop.store.write() as connection:
         words = " ".join(f"w{number}" for number in range(100))
-        search.add(connection, [(f"{number:06x}{0:026x}", NOW, f"tea {words}") for number in range(2_000)])
+        record = to_text(article(title=f"tea {words}"))
+        for start in range(0, 2_000, 500):  # fewer than those that wait
+            ids = [f"{number:06x}{0:026x}" for number in range(start, start + 500)]
+            search.add(connection, [search.Entry(id=key, published=NOW, record=record) for key in ids])
     shop.searcher = search.Searcher(shop.store.reader(1), clock=lambda: next(clock))
     with shop.open() as client:
         answer = client.get("/search?q=tea")

@@ -28,7 +28,9 @@ from feeder.errors import ArticleError, Problem
 from feeder.models import TYPES
 
 MOST_MARKS = 10_000  # what nests in Markdown or HTML costs the square of its depth
-MOST_EMPHASIS = 50_000  # of what may begin or end emphasis: each is a piece of its own until all are told apart
+MOST_PIECES = (
+    50_000  # of what a text is taken apart at, within lines and into lines and cells: each costs some 2 KB for a while
+)
 _MOST_UNKNOWN = 20  # keys that are named
 _LONGEST_KEY = 40  # characters of one that are looked at
 
@@ -44,14 +46,15 @@ def mended(source: Source) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     if not source.metadata.get("originalUrl") and not source.metadata.get("webUrl"):
         complaints.wrong((), "no link; write webUrl: https://…")
     if is_endless(source.body):
-        marks = f"{MOST_MARKS:,} of < or [, or {MOST_EMPHASIS:,} of *, _ and ~"
-        complaints.wrong((), f"the body holds more than {marks}; that is no text")
+        most = f"{MOST_MARKS:,} of < or [, {MOST_PIECES:,} of *, _, ~, `, & and \\, or {MOST_PIECES:,} lines and cells"
+        complaints.wrong((), f"the body holds more than {most}; that is no text")
     return kept, complaints.warnings()
 
 
 def is_endless(body: str) -> bool:
-    """Whether a Markdown body may nest too deep to be read."""
-    return any(body.count(mark) > MOST_MARKS for mark in "<[") or sum(map(body.count, "*_~")) > MOST_EMPHASIS
+    """Whether a Markdown body may nest too deep, or fall into too many pieces, to be read."""
+    pieces = max(sum(map(body.count, "*_~`&\\")), sum(map(body.count, "\n\r|")))
+    return pieces > MOST_PIECES or any(body.count(mark) > MOST_MARKS for mark in "<[")
 
 
 class _Complaints:

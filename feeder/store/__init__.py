@@ -27,6 +27,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 LAST_PASS = "last_pass"  # noqa: S105 - the rule takes "pass" for a password; it is a fact's name
 SEEN_UNTIL = "seen_until"  # when the last pass planned: no moment that is remembered is later, if the clock is right
 FAILED_PASS = "failed_pass"  # noqa: S105 - the same
+_CLAIMS = "claims"  # how often something was sent out
 BACKUP_OF = "backup_of"  # when a store was copied: what was sent since then it does not know
 _BUSY_SECONDS = 30  # how long one writer waits for another
 _LOG_BYTES = 4 << 20  # of the write-ahead log: what it is brought back to, a checkpoint at a time
@@ -53,6 +54,7 @@ class Store:
 
     def __init__(self, engine: sa.Engine, path: Path | None = None) -> None:
         """`path` is the database's file, if it has one."""
+        self.note_claims: Callable[[int], None] = lambda _: None  # told of each number that `count_claim` gave
         self._engine, self._path = engine, path
         self._identity = ownership.identity(path) if path else ()
         self._watching: list[sqlite3.Connection] = []
@@ -342,6 +344,22 @@ def set_fact(connection: sa.Connection, name: str, value: str) -> None:
     """Remember one fact about the store."""
     connection.execute(sa.delete(tables.facts).where(tables.facts.c.name == name))
     connection.execute(sa.insert(tables.facts).values(name=name, value=value))
+
+
+def claims(connection: sa.Connection) -> int:
+    """How often something was sent out with what this store knows."""
+    return int(fact(connection, _CLAIMS) or 0)
+
+
+def count_claim(connection: sa.Connection) -> int:
+    """Count what is about to be sent out; the new number.
+
+    The lock file has it as well (`Store.note_claims`), so that a store is known which was set back to before that: by a lost
+    write-ahead log, or by a copy.
+    """
+    number = claims(connection) + 1
+    set_fact(connection, _CLAIMS, str(number))
+    return number
 
 
 def fact(connection: sa.Connection, name: str) -> str | None:

@@ -84,7 +84,8 @@ def apply(
 ) -> None:
     """Write what reading some files gave, and mark the feeds that it touches as stale.
 
-    A file that is no article any more leaves its last good version in place. Of several files with one identity the
+    A file that is no article any more leaves its last good version in place; not if that waits for its time, for nobody
+    knows whether it still is to come out then. Of several files with one identity the
     newest publishedDateTime speaks; `reread` fetches the record of such a file when it was not read this time; one that
     it cannot fetch is read again by the next pass, and an article that only such files hold stays as it is.
     `announced` says that nobody is told of what comes out with these.
@@ -106,9 +107,11 @@ def apply(
 
     settled = []
     for article_id in sorted(touched):
-        row = known.get(article_id)
-        speaker = _speaker(holders.get(article_id, []), fresh, row, feeds_of, read)
-        if speaker is not None or not keep_deleted:
+        row, found = known.get(article_id), holders.get(article_id, [])
+        waits = row is not None and row.published > now
+        is_unsure = waits and not any(good for _, good in found)
+        speaker = None if is_unsure else _speaker(found, fresh, row, feeds_of, read)
+        if speaker is not None or not keep_deleted or waits:
             settled.append(_settle(article_id, speaker, row, now=now, include_drafts=include_drafts))
     _write_articles(connection, [change for change in settled if change], known, now if announced else None)
     forget_stamps(connection, unread)

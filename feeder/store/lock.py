@@ -9,7 +9,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,7 @@ class Record(Struct, frozen=True, kw_only=True):
     stamp: tuple[int, ...] = ()  # of the database's file when nobody had written to it since; see `ownership.stamp`
     replaced: bool = False  # whether the file is another one than the last worker's, and the store does not say so yet
     restoring: bool = False  # whether a restore has begun and not ended
+    claims: int = 0  # how often something was sent out with what this store knows: see `store.count_claim`
 
 
 class Lock:
@@ -43,9 +44,17 @@ class Lock:
 
     def remember(self, **changes: object) -> None:
         """Change the record, on the disk when this returns. A crash leaves the old one or the new one."""
+        self._write(**changes)
+        os.fsync(self._descriptor)
+
+    def note_claims(self, number: int) -> None:
+        """Remember how often something was sent out, without waiting for the disk: a crash of this process keeps it."""
+        with suppress(OSError):  # without it a store that was set back is not known for one
+            self._write(claims=number)
+
+    def _write(self, **changes: object) -> None:
         self.record = replace(self.record, **changes)
         os.pwrite(self._descriptor, msgspec.json.encode(self.record).ljust(_SIZE), 0)
-        os.fsync(self._descriptor)
 
 
 def database_path(url: str) -> Path:

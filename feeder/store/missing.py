@@ -3,8 +3,9 @@
     gone files ─▶ orphaned (which live articles would lose their last one) ─▶ is_suspicious ─┬─▶ no: withdrawn
                                                                                             └─▶ yes: held, noted, said
 
-What is held stays published until the files are back, or until a person accepts that they are gone. Every function but
-the pure ones works within the caller's transaction.
+What is held stays published until the files are back, or until a person accepts that they are gone. What waits for its time
+is not held: nobody misses it, and it must not come out without a file. Every function but the pure ones works within the
+caller's transaction.
 """
 
 from __future__ import annotations
@@ -54,16 +55,21 @@ def is_suspicious(orphaned: int, live: int, max_gone: int) -> bool:
     return orphaned > 0 and (all_of_several or orphaned > (max_gone or max(_FEW, live // _SHARE)))
 
 
-def live(connection: sa.Connection) -> int:
-    """How many articles are published, or wait for their time."""
-    query = (
-        sa.select(sa.func.count()).select_from(articles).where(articles.c.announced.in_([True, False]), articles.c.live)
-    )
+def _is_out(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(articles.c.live, articles.c.published <= now)
+
+
+def live(connection: sa.Connection, now: datetime) -> int:
+    """How many articles are published at `now`."""
+    either = articles.c.announced.in_([True, False])  # so that the index leads to them
+    query = sa.select(sa.func.count()).select_from(articles).where(either, _is_out(now))
     return connection.execute(query).scalar_one()
 
 
-def orphaned(connection: sa.Connection, gone: Collection[str], held: Collection[str]) -> dict[str, list[str]]:
-    """The live articles that no file would hold without those at `gone`, with those of `gone` that held them.
+def orphaned(
+    connection: sa.Connection, gone: Collection[str], held: Collection[str], now: datetime
+) -> dict[str, list[str]]:
+    """The articles published at `now` that no file would hold without those at `gone`, with those of `gone` that held them.
 
     `held` are the ids of articles that files hold which are about to be written.
     """
@@ -75,8 +81,8 @@ def orphaned(connection: sa.Connection, gone: Collection[str], held: Collection[
     for path, article in among(connection, sa.select(files.c.path, files.c.article), files.c.article, paths):
         if path not in missing:
             paths.pop(article, None)
-    is_live = among(connection, sa.select(articles.c.id).where(articles.c.live), articles.c.id, paths)
-    return {row.id: paths[row.id] for row in is_live}
+    out = among(connection, sa.select(articles.c.id).where(_is_out(now)), articles.c.id, paths)
+    return {row.id: paths[row.id] for row in out}
 
 
 def judge(
@@ -91,10 +97,10 @@ def judge(
 ) -> frozenset[str]:
     """Those of the files at `gone` that are to be taken for deleted. Others hold what is noted as missing.
 
-    `before` is how many articles were live, `held` the ids of those in files that are about to be written; `accept`
+    `before` is how many articles were published, `held` the ids of those in files that are about to be written; `accept`
     says that a person wants all of it deleted.
     """
-    found = orphaned(connection, gone, held)
+    found = orphaned(connection, gone, held, now)
     number = len(found)
     if accept or number <= accepted(connection) or not is_suspicious(number, before, max_gone):
         settle(connection)

@@ -4,8 +4,10 @@ SQLite replays every file called ``feeder.db-wal`` that is whole in itself (http
 it names its database. So each start of a worker gives the database a generation, a random number in its header, that
 the lock file remembers as well. A write-ahead log that is not empty, beside a database of another generation, is not its own.
 
-What cannot be told: that the database *and* the lock file were put back together (a snapshot of the whole folder), and
-that a plain copy that was made since the last start was put back, if it is sound together with the log beside it.
+A database of the right generation may still be an older state of it: without its log, or a plain copy that was made since
+the last start. So what is sent out is counted in both (`store.count_claim`), and one that knows of less is taken for a backup.
+
+What cannot be told: that the database *and* the lock file were put back together (a snapshot of the whole folder).
 """
 
 from __future__ import annotations
