@@ -49,6 +49,7 @@ _MARKUP = 8_000  # characters of HTML that a status may have beside its text, as
 _FORMATTING = re.compile(r"[*_~`\u200b]")  # which a server that reads Markdown takes out of an address that is no link
 _MENTION = re.compile(r"@(?=\w)")
 _TITLE = 80  # characters of a title that no link, however long, takes away
+_RELATED = "Related:"  # before the related links
 _PAGES = 5  # of statuses that are looked through
 _PAGE = 40  # statuses: more no server gives at once
 _LEAST_PAGE = 20  # statuses that a server gives at once where there are so many
@@ -133,13 +134,14 @@ class Mastodon(Target):
         return found if isinstance(found, Outcome) else servers.KEEPS_KEYS.get(found, timedelta())
 
     def _is_told(self, headline: Headline, status: dict[str, Any], since: datetime) -> bool:
-        """Whether a status tells of the headline's article: its first link leads there, and it is of the time in question.
+        """Whether a status tells of the headline's article: its own link leads there, and it is of the time in question.
 
-        One of another time has to begin as the headline does as well: an address may have been told of before.
+        That is the last one before the related links. A status of another time has to begin as the headline does as well:
+        an address may have been told of before.
         """
         content = str(status.get("content", ""))[: self.max_characters + _MARKUP]
-        *in_title, page = _links(self._head(headline))
-        if status.get("reblog") or _links(_plain(content))[len(in_title) :][:1] != [page]:
+        own = _links(_plain(content).partition(f" {_RELATED} ")[0])
+        if status.get("reblog") or own[-1:] != [_page(headline.article.url)]:
             return False
         if _written(status) >= since - _CLOCKS_DIFFER:
             return True
@@ -157,7 +159,7 @@ class Mastodon(Target):
         tags, head = self._hashtags(headline.hashtags), self._head(headline)
         related = ""
         for item in headline.related:
-            longer = f"{related or chr(10) * 2 + 'Related:'}\n• {self._label(item)}\n{item.url}"
+            longer = f"{related or chr(10) * 2 + _RELATED}\n• {self._label(item)}\n{item.url}"
             if self.count(head + longer + tags) > self.max_characters:
                 break
             related = longer
@@ -212,7 +214,7 @@ def _plain(content: str) -> str:
         words = _TAG.sub("", link[2])
         return words if words.startswith(("#", "@")) else f" {link[1]} "
 
-    return text.unescape(_TAG.sub("", _BREAK.sub(" ", _LINK.sub(written, content))))
+    return " ".join(text.unescape(_TAG.sub("", _BREAK.sub(" ", _LINK.sub(written, content)))).split())
 
 
 def _links(plain: str) -> list[str]:
@@ -221,8 +223,8 @@ def _links(plain: str) -> list[str]:
 
 
 def _page(address: str) -> str:
-    """What servers leave of an address, however they write it: none of what they take for formatting."""
-    return _FORMATTING.sub("", unquote(address)).rstrip("/").lower()
+    """What servers leave of an address, however they write it: none of what they take for formatting, or for its end."""
+    return _FORMATTING.sub("", unquote(address)).rstrip("/).,;:!?'\"").lower()
 
 
 def _squeezed(plain: str) -> str:
