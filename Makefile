@@ -6,17 +6,20 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-system check bench bench-large chaos audit format lock clean
+.PHONY: run test test-system e2e check bench bench-large chaos audit format lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run.stamp  ## the worker with its web server, on the seeds
 	$(BIN)/feeder run --serve
 
 test: $(VENV)/dev.stamp  ## every test that needs nothing but Python
-	$(BIN)/python -m pytest -m "not system" -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not system and not e2e" -n auto --dist loadfile $(ARGS)
 
 test-system: $(VENV)/dev.stamp  ## the tests that need a program of the system (Chromium, a feed reader)
 	$(BIN)/python -m pytest -m system
+
+e2e: $(VENV)/dev.stamp .e2e/stamp  ## the tests against servers that others wrote: snac2, emulate's Slack, npm's standardwebhooks
+	$(BIN)/python -m pytest -m e2e $(ARGS)
 
 check: $(VENV)/dev.stamp  ## lint, format, types, import contracts
 	$(BIN)/ruff check .
@@ -47,7 +50,7 @@ lock:  ## resolve the dependencies again (needs uv on the PATH); review the diff
 	$(LOCK) --group build --group dev --group chaos -c requirements-dev.txt -o requirements-chaos.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .e2e .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # A stamp is newer than the files that it was made from, so a second `make` installs nothing.
 $(VENV)/bin/python:
@@ -66,6 +69,10 @@ $(VENV)/dev.stamp: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/chaos.stamp: requirements-chaos.txt pyproject.toml | $(VENV)/dev.stamp
 	$(PIP) install --require-hashes --no-deps -r requirements-chaos.txt
+	@touch $@
+
+.e2e/stamp: tests/e2e/get tests/e2e/package.json
+	bash tests/e2e/get .e2e
 	@touch $@
 
 # What feeder is measured against. `make bench` says what it could not get, and does without it.
