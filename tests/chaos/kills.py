@@ -130,17 +130,22 @@ def _first_of_each(webhook: fakes.SignedWebhook) -> list[dict[str, dict[str, str
 
 
 def _until_quiet(database: Path) -> None:
-    """Wait until nothing is on its way and nothing waits."""
-    deadline = time.monotonic() + fakes.LIMIT
+    """Wait until nothing is on its way and nothing waits: as long as it gets fewer."""
+    least, deadline = None, time.monotonic() + fakes.LIMIT
     ended = threading.Event()
+    queries = (
+        "SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending')",
+        "SELECT count(*) FROM articles WHERE announced = 0",
+    )
     with closing(sqlite3.connect(database)) as connection:
-        while time.monotonic() < deadline:
-            query = "SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending')"
-            articles = "SELECT count(*) FROM articles WHERE announced = 0"
-            if not connection.execute(query).fetchone()[0] and not connection.execute(articles).fetchone()[0]:
-                return
+        while (
+            left := sum(connection.execute(query).fetchone()[0] for query in queries)
+        ) and time.monotonic() < deadline:
+            if least is None or left < least:
+                least, deadline = left, time.monotonic() + fakes.LIMIT
             ended.wait(0.1)
-    raise AssertionError("the worker did not come to rest")
+    if left:
+        raise AssertionError(f"the worker did not come to rest: {left} are left")
 
 
 def secrets_in(folder: Path) -> list[str]:
