@@ -335,8 +335,11 @@ def restore(
 
 
 @app.command()
-def retry(delivery: Annotated[str, typer.Argument(help="A delivery's id, or the beginning of it.")]) -> None:
-    """Try a delivery again now: a dead letter, one whose end is unknown, or one that waits. A running worker takes it up."""
+def retry(
+    delivery: Annotated[str, typer.Argument(help="A delivery's id, or the beginning of it.")],
+    resend: Annotated[bool, typer.Option("--resend", help="Also one that may have arrived: it may be there twice.")] = False,
+) -> None:
+    """Try a delivery again now: a dead letter, or one that waits. A running worker takes it up."""
     from feeder import desk, outbox, reports
     from feeder.store import deliveries as rows
 
@@ -344,6 +347,10 @@ def retry(delivery: Annotated[str, typer.Argument(help="A delivery's id, or the 
         found = reports.one_delivery(connection, delivery)
         if found.state in (State.DELIVERED, State.SENDING):
             raise UsageError(f"{found.id}: is {found.state.value}; there is nothing to try again")
+        if found.state is State.UNKNOWN and not resend:
+            seen = f"if it is there: feeder deliveries settle {found.id[:12]} --delivered"
+            again = f"if not: feeder retry {found.id[:12]} --resend"
+            raise UsageError(f"{found.id}: may have arrived; look at {found.target}. {seen.capitalize()}; {again}")
         rows.save(connection, outbox.retry_now(found, desk.utc_now()))
     typer.echo(f"{found.id} to {found.target} is due now; a running worker, or `feeder once`, sends it")
 

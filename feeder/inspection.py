@@ -155,4 +155,4 @@ def sample(now: datetime) -> Headline:
         provider=Provider(name="feeder"),
         related=(RelatedLink(title="A related link", url="https://www.example.org/feeder-test-related"),),
     )
-    return Headline(article=article, related=article.related, language="en")
+    return Headline(article=article, related=article.related, language="en", is_test=True)

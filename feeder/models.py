@@ -187,6 +187,7 @@ class Headline(Struct, frozen=True, kw_only=True):
     related: tuple[RelatedLink, ...] = ()
     hashtags: tuple[str, ...] = ()  # without '#'
     language: str = ""
+    is_test: bool = False  # sent by a person to see whether it arrives
 
     def __hash__(self) -> int:  # equal ones are about the same article; the whole of it takes a while
         return hash(self.article.id)

@@ -288,10 +288,25 @@ def test_nobody_is_called_by_title_or_related_link():
     assert not re.search(r"@\w", told_by(ACCOUNT, told)["status"])
 
 
-def test_an_account_in_an_address_stays_as_it_is():
-    address = "https://social.example/@someone/1"
+@pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("https://social.example/@someone/1", "https://social.example/@someone/1"),
+        ("https://social.example/@someone@other.example/1", "https://social.example/%40someone%40other.example/1"),
+        ("https://news.example/?by=@a.b-c@d", "https://news.example/?by=%40a.b-c%40d"),
+    ],
+)
+def test_an_account_of_another_host_in_an_address_is_not_called(url, written):
+    told = headline(article=article(url=url), related=(related(url=url),))
 
-    assert f"\n{address}\n" in told_by(ACCOUNT, headline(article=article(url=address)))["status"]
+    assert told_by(ACCOUNT, told)["status"].count(f"\n{written}\n") == 2
+
+
+def test_an_address_that_is_written_otherwise_is_known_again():
+    told = headline(article=article(url="https://social.example/@someone@other.example/1"))
+    written = told_by(ACCOUNT, told)["status"].split("\n")[2]
+
+    assert Server(statuses=[status(f"<p>A quiet day</p>{shown(written)}")]).looked_at_by(told=told)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,10 @@ def test_an_unknown_delivery_is_settled_by_a_person(tmp_path, slack):
     (unknown,) = json.loads(house.feeder("deliveries", "--state", "unknown", "--json").stdout)
 
     assert "say --delivered" in house.feeder("deliveries", "settle", unknown["id"]).stderr
+    asked = house.feeder("retry", unknown["id"])
+    assert asked.returncode == 2
+    assert f"feeder deliveries settle {unknown['id'][:12]} --delivered" in asked.stderr
+    assert f"feeder retry {unknown['id'][:12]} --resend" in asked.stderr
     assert house.feeder("deliveries", "settle", unknown["id"], "--delivered").returncode == 0
     assert (
         "is delivered; only what is unknown" in house.feeder("deliveries", "settle", unknown["id"], "--resend").stderr

@@ -9,6 +9,7 @@ import pytest
 import standardwebhooks
 from pydantic import ValidationError
 
+from feeder import inspection
 from feeder.models import Image, Provider, Topic
 from feeder.targets import webhook
 from feeder.targets.webhook import Webhook
@@ -293,3 +294,9 @@ def test_a_seed_is_an_event_with_all_its_related_links():
 
     assert (told.id, told.title, told.url) == (data["id"], data["title"], data["url"])
     assert [link.url for link in told.related[:5]] == [link["url"] for link in data["related"]]
+
+
+def test_a_test_message_is_no_article():
+    (request,) = requests_of(ENDPOINT, inspection.sample(datetime.now(UTC)))
+
+    assert json.loads(request.content)["type"] == "test"

@@ -47,6 +47,7 @@ _LINK = re.compile(
 )  # with bounds, or what begins links and ends none costs the square of its length
 _MARKUP = 8_000  # characters of HTML that a status may have beside its text, as far as the end of its first link
 _FORMATTING = re.compile(r"[*_~`\u200b]")  # which a server that reads Markdown takes out of an address that is no link
+_ACCOUNT = re.compile(r"@[\w.-]+@\w")
 _MENTION = re.compile(r"@(?=\w)")
 _TITLE = 80  # characters of a title that no link, however long, takes away
 _RELATED = "Related:"  # before the related links
@@ -159,7 +160,7 @@ class Mastodon(Target):
         tags, head = self._hashtags(headline.hashtags), self._head(headline)
         related = ""
         for item in headline.related:
-            longer = f"{related or chr(10) * 2 + _RELATED}\n• {self._label(item)}\n{item.url}"
+            longer = f"{related or chr(10) * 2 + _RELATED}\n• {self._label(item)}\n{quiet(item.url)}"
             if self.count(head + longer + tags) > self.max_characters:
                 break
             related = longer
@@ -167,7 +168,7 @@ class Mastodon(Target):
 
     def _head(self, headline: Headline) -> str:
         """What a status begins with."""
-        url, tags = headline.article.url, self._hashtags(headline.hashtags)
+        url, tags = quiet(headline.article.url), self._hashtags(headline.hashtags)
         room = self.max_characters - self.count(f"\n\n{url}") - self.count(tags)
         return f"{self._shortened(headline.article.title, max(room, _TITLE))}\n\n{url}"
 
@@ -205,6 +206,11 @@ class Mastodon(Target):
 def inert(plain: str) -> str:
     """`plain` without a word that would call somebody."""
     return _MENTION.sub("@\u200b", plain)
+
+
+def quiet(url: str) -> str:
+    """`url` without an account that would be called: an instance takes @name@host for one in the middle of an address too."""
+    return url.replace("@", "%40") if _ACCOUNT.search(url) else url
 
 
 def _plain(content: str) -> str:

@@ -50,7 +50,7 @@ class Webhook(Target):
     hashtags: Hashtags = Field(True, description="true: the topics' own; or a list of its own.")
 
     def deliver(self, headline: Headline, key: str) -> Steps:
-        """One event of type `article.published`."""
+        """One event of type `article.published`; of type `test`, when a person tries the target."""
         headers = {"content-type": "application/json", "webhook-id": f"msg_{key}"}
         response = yield request("POST", self.url.get_secret_value(), content=body(headline), headers=headers)
         return outcome_of(response)
@@ -85,7 +85,7 @@ def _encode(event: dict[str, Any]) -> bytes:
 def _event(headline: Headline, related: list[RelatedLink], excerpt: int) -> dict[str, Any]:
     article = headline.article
     return {
-        "type": "article.published",
+        "type": "test" if headline.is_test else "article.published",
         "timestamp": _moment(article.published),
         "data": {
             "id": article.id,
