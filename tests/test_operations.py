@@ -373,7 +373,7 @@ def test_an_ordinary_process_with_one_writable_folder_is_enough(tmp_path):
     process.communicate(timeout=fakes.LIMIT)
 
     assert process.returncode == 0
-    assert said[-1]["documents"] == 20
+    assert said[-1]["documents"] == 21
     refused = subprocess.run([*humble, "touch", house.seeds / "x.md"], capture_output=True, check=False)
     assert refused.returncode != 0  # the rest was not writable, indeed
     assert (writable / "public/feeds/ai.rss").is_file()
