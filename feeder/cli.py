@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from feeder import __version__, output
-from feeder.errors import FeederError, Problem, SettingsError, StoreInUse, UsageError
+from feeder.errors import FeederError, Problem, SettingsError, StoreError, StoreInUse, UsageError
 from feeder.models import State
 from feeder.text import visible
 
@@ -208,7 +208,7 @@ def check(
         problems += error.problems
     else:
         problems += [*house.folder_problems(loaded), *settings.exposed(_Places.config, _Places.secrets)]
-        problems += desk.exposed_store(loaded)
+        problems += [*desk.exposed_store(loaded), *_store_problems(loaded)]
     source, max_bytes, fast = settings.articles_of(_Places.config, _Places.secrets)
     with output.progress("Reading articles") as progress:
         found = inspection.inspect_articles(source, max_bytes, desk.utc_now(), progress, feeds, fast=fast)
@@ -233,6 +233,18 @@ def check(
         raise typer.Exit(1)
 
 
+def _store_problems(loaded: Loaded) -> list[Problem]:
+    """What is wrong with the store, and the targets that it has switched off."""
+    from feeder import desk, reports
+
+    try:
+        with desk.asked(loaded, lambda _: None) as store:
+            found = reports.targets_off(store, desk.endpoints(loaded))
+    except StoreError as error:
+        return [Problem(where="", reason=str(error))]
+    return [Problem(where=f"targets.{name}", reason=reports.off(name, reason)) for name, reason in found.items()]
+
+
 @app.command()
 def preview(
     article: Annotated[Path, typer.Argument(help="An article's file.")],
@@ -249,16 +261,20 @@ def preview(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Print the articles, feeds and deliveries there are, and when the last pass was."""
+    """Print the articles, feeds and deliveries there are, and when the last pass was; what needs a look comes first."""
     from feeder import desk, reports
 
     loaded = _loaded()
     with desk.asked(loaded, output.note) as store:
-        found = reports.status(store, desk.endpoints(loaded), desk.utc_now())
+        endpoints = desk.endpoints(loaded)
+        found = reports.status(store, endpoints, desk.utc_now())
+    found["concerns"] = reports.concerns(found, endpoints)
     if as_json:
         output.print_json(found)
     else:
         output.print_status(found)
+    if found["concerns"]:
+        raise typer.Exit(1)
 
 
 @deliveries_app.callback(invoke_without_command=True)
@@ -337,7 +353,9 @@ def restore(
 @app.command()
 def retry(
     delivery: Annotated[str, typer.Argument(help="A delivery's id, or the beginning of it.")],
-    resend: Annotated[bool, typer.Option("--resend", help="Also one that may have arrived: it may be there twice.")] = False,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="Also one that may have arrived: it may be there twice.")
+    ] = False,
 ) -> None:
     """Try a delivery again now: a dead letter, or one that waits. A running worker takes it up."""
     from feeder import desk, outbox, reports
@@ -358,6 +376,16 @@ def retry(
 # --- targets ----------------------------------------------------------------------------------------------------------
 
 
+# How the one try of a test message ended, in words.
+_ENDED = {
+    "delivered": "delivered",
+    "retry": "not now",
+    "rejected": "refused",
+    "unknown": "it may have arrived",
+    "gone": "refused for good: it would be switched off",
+}
+
+
 @target_app.command("test")
 def target_test(name: Annotated[str, typer.Argument(help="A target's name.")]) -> None:
     """Send one test message to a target, now."""
@@ -367,7 +395,7 @@ def target_test(name: Annotated[str, typer.Argument(help="A target's name.")]) -
 
     loaded = _logging(_loaded())
     outcome = asyncio.run(house.send_test(_target(loaded, name), output.stdout()))
-    said = f"{name}: {outcome.kind}{f' ({outcome.reason})' if outcome.reason else ''}"
+    said = f"{name}: {_ENDED[outcome.kind]}{f' ({outcome.reason})' if outcome.reason else ''}"
     typer.secho(visible(said), err=True, fg="green" if outcome.kind == "delivered" else "red")
     if outcome.kind != "delivered":
         raise typer.Exit(1)

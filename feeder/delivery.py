@@ -78,8 +78,12 @@ class Office:
     _rescheduled: int = 0  # as of which of these times
 
     def recover(self) -> Counter[str]:
-        """Resolve what a crash left in `sending`; how many there were, by target. Before the first claim."""
+        """Resolve what a crash left in `sending`; how many there were, by target. Before the first claim.
+
+        A target that was switched off and has other credentials now is on again.
+        """
         with self.store.write() as connection:
+            self._say_what_is_off(connection)
             found = [each for each in deliveries.find(connection, states=[State.SENDING]) if each.target in self.lanes]
             deliveries.save_all(
                 connection, [outbox.interrupted(each, self.now(), self.lanes[each.target].care) for each in found]
@@ -89,6 +93,18 @@ class Office:
                 if target in self.lanes:
                     self.lanes[target].has_sent(moment)
         return Counter(each.target for each in found)
+
+    def _say_what_is_off(self, connection: sa.Connection) -> None:
+        for name, adoption in deliveries.adopted(connection).items():
+            if name not in self.lanes or not adoption.off:
+                continue
+            refused = deliveries.refused(connection, name)
+            if refused and refused != self.lanes[name].target.credentials():
+                deliveries.switch(connection, name, "")
+                log.info("target.on", target=name, reason="its credentials are others now")
+            else:
+                way_out = f"put it right, then: feeder target enable {name}"
+                log.error("target.off", target=name, reason=adoption.off, way_out=way_out)
 
     def clock_was_set_back(self) -> None:
         """Take note that the clock was set back while this runs: no time that is remembered can be relied on."""
@@ -209,7 +225,8 @@ class Office:
         with self.store.write() as connection:
             for each in ended:
                 if each.outcome.kind == "gone":
-                    deliveries.switch(connection, each.claim.lane.name, each.outcome.reason or "gone")
+                    lane = each.claim.lane
+                    deliveries.switch(connection, lane.name, each.outcome.reason or "gone", lane.target.credentials())
             deliveries.save_all(connection, [each.delivery for each in ended])
             claims, held = self._claims(connection, wanted, now)
             deliveries.save_all(connection, [*(claim.delivery for claim in claims), *held])

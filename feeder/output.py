@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from feeder.pipeline import Progress, Report
 
 
+_SAID = {"gone": "held, for the target is off now"}  # of what became of deliveries; others are said as they are
+
+
 def stdout() -> Console:
     """Standard output, as Rich writes to it."""
     from feeder.terminal import Terminal
@@ -120,7 +123,9 @@ def print_once(report: Report, told: dict[str, Any], *, dry_run: bool) -> None:
             typer.echo(f"{name}: {number} headlines would be sent", err=True)
         return
     for name, tally in told["targets"].items():
-        said = ", ".join(f"{number} {what}" for what, number in tally.items() if number) or "nothing due"
+        said = (
+            ", ".join(f"{number} {_SAID.get(what, what)}" for what, number in tally.items() if number) or "nothing due"
+        )
         typer.echo(f"{name}: {said}", err=True)
 
 
@@ -128,22 +133,20 @@ def print_status(found: dict[str, Any]) -> None:
     """What `feeder status` found."""
     articles, last = found["articles"], found["last_pass"]
     console = stdout()
+    for said in found["concerns"]:
+        console.print(f"!          {said}", style="red", highlight=False, markup=False, soft_wrap=True)
     bad = f", {len(articles['bad'])} bad" if articles["bad"] else ""
     embargoed = f", {articles['embargoed']} waiting for their time" if articles["embargoed"] else ""
     console.print(f"articles   {articles['published']} published{embargoed}{bad}", highlight=False)
-    if articles["missing"]:
-        console.print(f"           {articles['missing']['said']}", style="red", highlight=False, markup=False)
     for problem in articles["bad"]:
         console.print(
             f"           {Problem(where=problem['file'], line=problem['line'], reason=problem['reason'])}",
             style="yellow",
             markup=False,
+            soft_wrap=True,
         )
     console.print(f"feeds      {len(found['feeds'])}: {', '.join(found['feeds'])}", highlight=False, markup=False)
     console.print(f"last pass  {last['ended'] if last else 'never'}", highlight=False)
-    if failed := found["failed_pass"]:
-        said = f"           failed at {failed['at']}: {failed['reason']}"
-        console.print(said, style="red", highlight=False, markup=False)
     rows = []
     for name, target in found["targets"].items():
         kind = target["kind"] or "not in the settings"
@@ -181,9 +184,18 @@ def print_deliveries(found: list[dict[str, Any]]) -> None:
     if not found:
         typer.echo("no deliveries", err=True)
         return
-    columns = ["id", "state", "target", "title", "tries", "last error"]
+    columns = ["id", "state", "target", "title", "tries", "last try", "next try", "last error"]
     rows = [
-        [each["id"][:12], each["state"], each["target"], each["title"], str(each["attempts"]), each["last_error"]]
+        [
+            each["id"][:12],
+            each["state"],
+            each["target"],
+            each["title"],
+            str(each["attempts"]),
+            each["tried_at"] or "",
+            each["next_at"] or "",
+            each["last_error"],
+        ]
         for each in found
     ]
     print_table(stdout(), columns, rows)

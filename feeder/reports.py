@@ -46,6 +46,48 @@ def status(store: Store, targets: Mapping[str, Endpoint], now: datetime) -> dict
         }
 
 
+def concerns(found: Mapping[str, Any], targets: Collection[str]) -> list[str]:
+    """What of a `status` needs a person, each with the way out. `targets` are the names of those in the settings."""
+    said = []
+    if missing_ones := found["articles"]["missing"]:
+        said.append(missing_ones["said"])
+    if bad := found["articles"]["bad"]:
+        said.append(f"{_counted(len(bad), 'file')} cannot be published as it is: feeder check")
+    if failed := found["failed_pass"]:
+        said.append(f"the last pass failed at {failed['at']}: {failed['reason']}")
+    for name, target in found["targets"].items():
+        if name in targets and target["off"]:
+            said.append(off(name, target["off"]))
+        waiting = target["deliveries"]
+        if dead := waiting[State.DEAD.value]:
+            said.append(f"{name}: {_counted(dead, 'dead letter')}: feeder deliveries --target {name} --state dead")
+        if unknown := waiting[State.UNKNOWN.value]:
+            held = f"{_counted(unknown, 'delivery', 'deliveries')} may have arrived"
+            said.append(f"{name}: {held}: feeder deliveries --target {name} --state unknown")
+    return said
+
+
+def targets_off(store: Store, targets: Collection[str]) -> dict[str, str]:
+    """Which of `targets` are switched off, and why."""
+    with store.read() as connection:
+        met = deliveries.adopted(connection)
+    return {name: met[name].off for name in sorted(targets) if name in met and met[name].off}
+
+
+def off(name: str, reason: str) -> str:
+    """What an operator is told of a target that is switched off."""
+    return f"{name} is off: {reason}; put it right, then: feeder target enable {name}"
+
+
+def off_in_public(store: Store, targets: Collection[str]) -> list[str]:
+    """What a stranger may know of those of `targets` that are switched off."""
+    return [f"target {name} is off; the log and `feeder status` say why" for name in targets_off(store, targets)]
+
+
+def _counted(number: int, one: str, several: str = "") -> str:
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
 def stale_pass(store: Store, now: datetime, patience: timedelta) -> str:
     """Why what is served may be old: there was no pass for longer than `patience`, or articles are missing. Else empty.
 
@@ -98,6 +140,7 @@ def _delivery(delivery: Delivery, title: str, url: str) -> dict[str, Any]:
         "url": url,
         "published": delivery.published.isoformat(),
         "attempts": delivery.attempts,
+        "tried_at": delivery.next_at.isoformat() if delivery.attempts and delivery.state is not State.PENDING else None,
         "next_at": delivery.next_at.isoformat() if delivery.state is State.PENDING else None,
         "last_error": delivery.last_error,
         "remote_id": delivery.remote_id,

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from feeder import connections, reports, server, watch, web, websub
 from feeder.app import STOP_WITHIN, check_folders, office_of, pipeline, spread, stop_on_signals
-from feeder.desk import calm_collector, utc_now, working
+from feeder.desk import calm_collector, endpoints, utc_now, working
 from feeder.errors import StoreError
 from feeder.exchange import Clients, TerminalTransport
 from feeder.passes import Passes
@@ -102,7 +102,8 @@ async def _run(loaded: Loaded, store: Store, console: Console, listener: socket.
                 patience = _patience(loaded)
 
                 def not_ready() -> str:
-                    return "; ".join(filter(None, (health.reason(), passes.stands_still(patience))))
+                    off = reports.off_in_public(store, office.lanes)
+                    return "; ".join(filter(None, (health.reason(), passes.stands_still(patience), *off)))
 
                 app = web.application(store, loaded.site, utc_now, not_ready)
                 parts.append(server.serve(app, listener, stop, store.version(), limit=_connection_limit()))
@@ -165,7 +166,8 @@ async def _serve(loaded: Loaded, store: Store, listener: socket.socket) -> None:
     calm_collector()
 
     def reason() -> str:
-        return reports.stale_pass(store, utc_now(), _patience(loaded))
+        off = reports.off_in_public(store, endpoints(loaded))
+        return "; ".join(filter(None, (reports.stale_pass(store, utc_now(), _patience(loaded)), *off)))
 
     app = web.application(store, loaded.site, utc_now, reason)
     await server.serve(app, listener, stop, store.version(), limit=_connection_limit())

@@ -255,7 +255,7 @@ def test_target_test_sends_one_message_now(tmp_path):
         house.env["FEEDER_TARGETS__FEDI__TOKEN"] = fakes.Mastodon.token
         done = house.feeder("target", "test", "fedi")
 
-    assert (refused.returncode, refused.stderr) == (1, "fedi: gone (401 The access token is invalid)\n")
+    assert (refused.returncode, refused.stderr) == (1, "fedi: refused for good: it would be switched off (401 The access token is invalid)\n")
     assert (done.returncode, len(mastodon.ledger.taken)) == (0, 1)
     assert "test message from feeder" in mastodon.ledger.taken[0]["status"]
 
@@ -265,7 +265,9 @@ def test_status_and_deliveries_tell_what_there_is(house):
     assert json.loads(house.feeder("status", "--json").stdout)["last_pass"] is None
     house.feeder("once")
 
-    found = json.loads(house.feeder("status", "--json").stdout)
+    done = house.feeder("status", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["concerns"]) == (1, ["1 file cannot be published as it is: feeder check"])
     assert (found["articles"]["published"], found["articles"]["bad"][0]["file"]) == (5, "broken.md")
     assert found["feeds"] == ["ai", "ai-ethics", "all", "machine-learning"]
     assert found["targets"]["console"]["deliveries"]["delivered"] == 5
@@ -358,12 +360,87 @@ def test_target_enable_sends_what_waited(tmp_path):
             json.loads(house.feeder("status", "--json").stdout)["targets"]["fedi"]["off"]
             == "401 The access token is invalid"
         )
-        house.env["FEEDER_TARGETS__FEDI__TOKEN"] = fakes.Mastodon.token
-
+        house.feeder("target", "enable", "fedi")
+        assert json.loads(house.feeder("status", "--json").stdout)["targets"]["fedi"]["off"] is None
+        house.feeder("once")
+        mastodon.token = "wrong"
         house.feeder("target", "enable", "fedi")
         house.feeder("once")
 
     assert len(mastodon.ledger.taken) == 5
+
+
+@pytest.fixture
+def off(tmp_path):
+    """A house whose target was switched off, and the service that refused it."""
+    with fakes.serving(fakes.Mastodon()) as mastodon:
+        house = House(
+            tmp_path,
+            f'[targets.fedi]\nkind = "mastodon"\nurl = "{mastodon.url}"\n{fakes.LOOPBACK_TOML}backfill = 5\n',
+            FEEDER_TARGETS__FEDI__TOKEN="wrong",
+        )
+        done = house.feeder("once")
+        assert "fedi: 1 held, for the target is off now" in done.stderr
+        yield house, mastodon
+
+
+def test_a_target_that_is_off_says_so_wherever_an_operator_looks(off):
+    house, _ = off
+    said = "fedi is off: 401 The access token is invalid; put it right, then: feeder target enable fedi"
+
+    status, check, once = house.feeder("status"), house.feeder("check"), house.feeder("once")
+    assert (status.returncode, check.returncode) == (1, 1)
+    assert f"!          {said}\n" in status.stdout
+    assert f"error: targets.fedi: {said}\n" in check.stderr
+    assert "target.off" in once.stderr
+    with house.worker() as worker:
+        answer = worker.get("readyz")
+        assert answer.status_code == 503
+        assert "target fedi is off; the log and `feeder status` say why" in answer.json()["reason"]
+        assert "401" not in answer.text
+
+
+def test_other_credentials_switch_a_target_on_and_what_waited_is_sent_once(off):
+    house, mastodon = off
+    house.env["FEEDER_TARGETS__FEDI__TOKEN"] = fakes.Mastodon.token
+
+    done = house.feeder("once")
+
+    assert "its credentials are others now" in done.stderr
+    assert len(mastodon.ledger.taken) == 5
+    assert house.feeder("check").returncode == 0
+    assert house.feeder("status").returncode == 0
+
+
+def test_dead_letters_and_what_may_have_arrived_need_a_look(tmp_path):
+    with fakes.serving(fakes.Slack()) as slack:
+        house = House(
+            tmp_path,
+            '[targets.newsroom]\nkind = "slack"\nbackfill = 2\nrate = ""\n' + fakes.LOOPBACK_TOML,
+            FEEDER_TARGETS__NEWSROOM__URL=slack.url + fakes.Slack.path,
+        )
+        slack.next_answers = [fakes.Answer(status=400, body="invalid_payload"), fakes.Answer(status=504)]
+        house.feeder("once")
+
+        done = house.feeder("status")
+        listed = house.feeder("deliveries").stdout.splitlines()
+
+    assert done.returncode == 1
+    assert "newsroom: 1 dead letter: feeder deliveries --target newsroom --state dead" in done.stdout
+    held = "newsroom: 1 delivery may have arrived: feeder deliveries --target newsroom --state unknown"
+    assert held in done.stdout
+    assert listed[0].split("\t") == ["id", "state", "target", "title", "tries", "last try", "next try", "last error"]
+    assert all(re.match(r"20\d\d-", line.split("\t")[5]) for line in listed[1:])
+
+
+def test_a_database_that_is_none_is_an_error_of_check(house):
+    house.feeder("once")
+    (house.folder / "var" / "feeder.db").write_bytes(b"no database, but long enough to be taken for one" * 100)
+
+    done = house.feeder("check")
+
+    assert done.returncode == 1
+    assert "feeder.db: cannot be used as a database" in done.stderr
 
 
 def test_serve_alone_serves_what_a_worker_published(house):

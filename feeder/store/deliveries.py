@@ -9,12 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from feeder.models import Adoption, Delivery, State
+from feeder.store import fact, set_fact
 from feeder.store.keys import among
 from feeder.store.tables import articles, deliveries, targets
 
 _FIELDS = Delivery.__struct_fields__
 _MANY = 500
 _FEW = 50  # targets that are asked for one by one
+
+
+_CREDENTIALS = "refused_credentials:"  # the fact, with the target's name after it
 
 
 def adopted(connection: sa.Connection) -> dict[str, Adoption]:
@@ -28,9 +32,15 @@ def adopt(connection: sa.Connection, name: str, now: datetime) -> None:
     connection.execute(sa.insert(targets).values(name=name, adopted_at=now, off=""))
 
 
-def switch(connection: sa.Connection, name: str, off: str) -> None:
-    """Switch a target off for the reason `off`, or on again when that is empty."""
+def switch(connection: sa.Connection, name: str, off: str, credentials: str = "") -> None:
+    """Switch a target off for the reason `off`, or on again when that is empty. `credentials` are those that it had."""
     connection.execute(sa.update(targets).where(targets.c.name == name).values(off=off))
+    set_fact(connection, f"{_CREDENTIALS}{name}", credentials)
+
+
+def refused(connection: sa.Connection, name: str) -> str:
+    """The credentials with which a target was switched off; empty where that is not known."""
+    return fact(connection, f"{_CREDENTIALS}{name}") or ""
 
 
 def off(connection: sa.Connection) -> set[str]:

@@ -7,6 +7,7 @@ needs several requests stays straight-line code.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Generator
@@ -157,6 +158,10 @@ class Endpoint(BaseModel):
     def networks(self) -> tuple[Network, ...]:
         """What `allow` names."""
         return networks(self.allow)
+
+    def credentials(self) -> str:
+        """What tells these secrets from others, and tells nothing of them."""
+        return hashlib.sha256("\n".join(self.secrets()).encode()).hexdigest()
 
     def secrets(self) -> list[str]:
         """What must never be shown of it."""
