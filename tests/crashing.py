@@ -44,9 +44,9 @@ class Nursery:
         told = {"do": "once", "folder": str(folder), "env": env, "point": point, "nth": nth, "later": later}
         return self._ask(told)
 
-    def worker(self, folder: Path, env: dict[str, str]) -> int:
-        """`feeder run`; its process id."""
-        return self._ask({"do": "run", "folder": str(folder), "env": env, "point": "", "nth": 1, "later": 0})
+    def worker(self, folder: Path, env: dict[str, str], *, later: float = 0) -> int:
+        """`feeder run` on a clock that is `later` seconds ahead; its process id."""
+        return self._ask({"do": "run", "folder": str(folder), "env": env, "point": "", "nth": 1, "later": later})
 
     def bury(self, process: int) -> int:
         """Wait for the end of a worker; its exit code."""

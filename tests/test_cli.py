@@ -255,7 +255,10 @@ def test_target_test_sends_one_message_now(tmp_path):
         house.env["FEEDER_TARGETS__FEDI__TOKEN"] = fakes.Mastodon.token
         done = house.feeder("target", "test", "fedi")
 
-    assert (refused.returncode, refused.stderr) == (1, "fedi: refused for good: it would be switched off (401 The access token is invalid)\n")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "fedi: refused for good: it would be switched off (401 The access token is invalid)\n",
+    )
     assert (done.returncode, len(mastodon.ledger.taken)) == (0, 1)
     assert "test message from feeder" in mastodon.ledger.taken[0]["status"]
 

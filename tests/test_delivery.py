@@ -275,12 +275,30 @@ def test_a_revoked_credential_switches_the_target_off_and_loses_nothing(post, ma
 
     assert post.drain("fedi", to_mastodon(mastodon, token="revoked")) == Tally(gone=1)
     assert post.off("fedi") == "401 The access token is invalid"
-    assert post.drain("fedi", to_mastodon(mastodon)) == Tally()
+    assert post.drain("fedi", to_mastodon(mastodon, token="revoked")) == Tally()
     assert {each.state for each in post.found()} == {State.PENDING}
 
+    mastodon.token = "revoked"  # which is good again
+    assert post.drain("fedi", to_mastodon(mastodon, token="revoked")) == Tally()
     with post.store.write() as connection:
         deliveries.switch(connection, "fedi", "")
+    assert post.drain("fedi", to_mastodon(mastodon, token="revoked")) == Tally(delivered=5)
+
+
+def test_a_target_that_was_switched_off_is_on_again_with_other_credentials_alone(post, mastodon, articles):
+    post.plan("fedi", *articles)
+    post.drain("fedi", to_mastodon(mastodon, token="revoked"))
+
+    assert post.drain("fedi", to_mastodon(mastodon, token="revoked", visibility="unlisted")) == Tally()
     assert post.drain("fedi", to_mastodon(mastodon)) == Tally(delivered=5)
+
+
+def test_a_target_that_an_older_feeder_switched_off_stays_off(post, mastodon, articles):
+    post.plan("fedi", articles[0])
+    with post.store.write() as connection:
+        deliveries.switch(connection, "fedi", "410 gone")
+
+    assert post.drain("fedi", to_mastodon(mastodon)) == Tally()
 
 
 @contextmanager

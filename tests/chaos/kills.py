@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from feeder.outbox import LOOK_AFTER
 from tests import fakes
 from tests.crashing import Nursery
 from tests.worker import House
@@ -94,7 +95,7 @@ on_unknown = "resend"
             os.kill(process, signal.SIGKILL)
             _expect(-signal.SIGKILL, nursery.bury(process), house)
             found.kills += 1
-        process = nursery.worker(house.folder, house.env)
+        process = nursery.worker(house.folder, house.env, later=2 * LOOK_AFTER.total_seconds())
         _until_quiet(house.folder / "var" / "feeder.db")
         os.kill(process, signal.SIGTERM)
         _expect(0, nursery.bury(process), house)
