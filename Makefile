@@ -33,7 +33,7 @@ bench: $(VENV)/bench.stamp  ## feeder beside its peers, as a table of ratios: tw
 bench-large: $(VENV)/dev.stamp  ## the same work on 10,000 and on 1,000,000 articles: 10 GB of disk, ten minutes
 	$(BIN)/python -m tests.benchmarks --growth --articles 1000000 $(ARGS)
 
-chaos: $(VENV)/chaos.stamp  ## faults in numbers: half an hour of kill -9, dead targets, traffic and fuzzing
+chaos: $(VENV)/chaos.stamp  ## faults in numbers: an hour and a half of kill -9, dead targets, traffic and fuzzing
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 audit: $(VENV)/dev.stamp  ## known vulnerabilities of what is pinned; asks an advisory service on the internet
