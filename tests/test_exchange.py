@@ -156,7 +156,9 @@ def test_of_an_answer_that_is_cut_off_in_the_middle_of_its_coding_the_beginning_
 )
 @pytest.mark.parametrize(("status", "kind"), [(200, "delivered"), (429, "retry")])
 def test_no_answer_costs_more_than_a_plain_one_nor_says_more_than_its_status(body, headers, status, kind):
-    told(status, b"warm " * 1_000)  # what is compiled when something is shortened for the first time is no cost of an answer
+    told(
+        status, b"warm " * 1_000
+    )  # what is compiled when something is shortened for the first time is no cost of an answer
     tracemalloc.start()
     started = time.process_time()
     outcome = told(status, body, **headers)
