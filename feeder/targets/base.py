@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -204,7 +205,14 @@ def request(method: str, url: str, **parts: Any) -> httpx.Request:
     """A request for a target's steps to yield."""
     import httpx  # noqa: PLC0415 - slow to import, and commands that only ask make no request
 
-    return httpx.Request(method, url, **parts)
+    return httpx.Request(method, _address(url), **parts)
+
+
+@lru_cache(maxsize=10_000)  # a target is told again and again, and to take an address apart is half of making a request
+def _address(url: str) -> httpx.URL:
+    import httpx  # noqa: PLC0415 - the same
+
+    return httpx.URL(url)
 
 
 def outcome_of(response: httpx.Response, **changes: Any) -> Outcome:
