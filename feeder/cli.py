@@ -366,9 +366,9 @@ def retry(
         if found.state in (State.DELIVERED, State.SENDING):
             raise UsageError(f"{found.id}: is {found.state.value}; there is nothing to try again")
         if found.state is State.UNKNOWN and not resend:
-            seen = f"if it is there: feeder deliveries settle {found.id[:12]} --delivered"
+            seen = f"If it is there: feeder deliveries settle {found.id[:12]} --delivered"
             again = f"if not: feeder retry {found.id[:12]} --resend"
-            raise UsageError(f"{found.id}: may have arrived; look at {found.target}. {seen.capitalize()}; {again}")
+            raise UsageError(f"{found.id}: may have arrived; look at {found.target}. {seen}; {again}")
         rows.save(connection, outbox.retry_now(found, desk.utc_now()))
     typer.echo(f"{found.id} to {found.target} is due now; a running worker, or `feeder once`, sends it")
 

@@ -83,7 +83,7 @@ class Office:
         A target that was switched off and has other credentials now is on again.
         """
         with self.store.write() as connection:
-            self._say_what_is_off(connection)
+            self._review_switched_off(connection)
             found = [each for each in deliveries.find(connection, states=[State.SENDING]) if each.target in self.lanes]
             deliveries.save_all(
                 connection, [outbox.interrupted(each, self.now(), self.lanes[each.target].care) for each in found]
@@ -94,7 +94,7 @@ class Office:
                     self.lanes[target].has_sent(moment)
         return Counter(each.target for each in found)
 
-    def _say_what_is_off(self, connection: sa.Connection) -> None:
+    def _review_switched_off(self, connection: sa.Connection) -> None:
         for name, adoption in deliveries.adopted(connection).items():
             if name not in self.lanes or not adoption.off:
                 continue

@@ -134,7 +134,7 @@ def print_status(found: dict[str, Any]) -> None:
     articles, last = found["articles"], found["last_pass"]
     console = stdout()
     for said in found["concerns"]:
-        console.print(f"!          {said}", style="red", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"!          {visible(said)}", style="red", highlight=False, markup=False, soft_wrap=True)
     bad = f", {len(articles['bad'])} bad" if articles["bad"] else ""
     embargoed = f", {articles['embargoed']} waiting for their time" if articles["embargoed"] else ""
     console.print(f"articles   {articles['published']} published{embargoed}{bad}", highlight=False)

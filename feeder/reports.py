@@ -56,7 +56,9 @@ def concerns(found: Mapping[str, Any], targets: Collection[str]) -> list[str]:
     if failed := found["failed_pass"]:
         said.append(f"the last pass failed at {failed['at']}: {failed['reason']}")
     for name, target in found["targets"].items():
-        if name in targets and target["off"]:
+        if name not in targets:
+            continue
+        if target["off"]:
             said.append(off(name, target["off"]))
         waiting = target["deliveries"]
         if dead := waiting[State.DEAD.value]:
