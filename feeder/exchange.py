@@ -13,18 +13,16 @@ import httpx
 from msgspec.structs import replace
 from rich.console import Console
 
-from feeder import __version__, terminal, text
+from feeder import __version__, terminal
 from feeder.models import Headline, Outcome, Ping
 from feeder.redact import redact
 from feeder.resolver import LOOKUP_TIMEOUT, NotLookedUp, Resolver
-from feeder.targets.base import Endpoint
+from feeder.targets.base import Endpoint, brief
 
 TIMEOUT = 15.0  # seconds for one exchange, from the first byte to the last; what a lookup may take comes on top
 CONNECT_TIMEOUT = 5.0
 ANSWER = 20_000  # bytes of an answer that are read
 LISTED = 400_000  # of one that lists what a service has: forty statuses of an account
-REASON = 300  # characters of what is said of a failure
-_SAID = 4 * REASON  # characters that it is made from
 USER_AGENT = f"feeder/{__version__}"
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
@@ -207,6 +205,5 @@ def unpacked(body: bytes, coding: str, most: int) -> bytes:
 
 def _reason(error: Exception) -> str:
     """What went wrong, in a line of bearable length: libraries put whole answers into what they say."""
-    said = text.line(str(error)[:_SAID])
-    name = type(error).__name__
-    return text.shorten(f"{name}: {said}" if said else name, REASON)
+    said, name = str(error), type(error).__name__
+    return brief(f"{name}: {said}" if said else name)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from feeder import exchange
 from feeder.exchange import ANSWER
 from feeder.models import Outcome, Ping
-from feeder.targets.base import Endpoint, Looking, Steps, answer_of, list_of, outcome_of, request
+from feeder.targets.base import REASON_LENGTH, Endpoint, Looking, Steps, answer_of, list_of, outcome_of, request
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DEEP = b"[" * ANSWER
@@ -218,5 +218,5 @@ def test_what_a_library_says_of_a_failure_is_a_line_of_bearable_length():
 
     assert outcome.kind == "unknown"
     assert outcome.reason.startswith("RemoteProtocolError: 400, message: ")
-    assert len(outcome.reason) <= exchange.REASON
+    assert len(outcome.reason) <= REASON_LENGTH
     assert outcome.reason.isprintable()

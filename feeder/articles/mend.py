@@ -28,7 +28,7 @@ from feeder.errors import ArticleError, Problem
 from feeder.models import TYPES
 
 MOST_MARKS = 10_000  # what nests in Markdown or HTML costs the square of its depth
-MOST_PIECES = 50_000  # of what a text is taken apart at, within lines, and into lines and cells: some 2 KB each for a while
+MOST_PIECES = 50_000  # of what a text is taken apart at: each piece takes some 2 KB for a while
 _MOST_UNKNOWN = 20  # keys that are named
 _LONGEST_KEY = 40  # characters of one that are looked at
 

@@ -44,8 +44,8 @@ Looking = Generator["httpx.Request", "httpx.Response", Outcome | None]
 _RATE_LIMITED_WAIT = timedelta(seconds=60)  # after a 429 that names no time
 _A_UNIX_TIME = 3e8  # seconds; no service asks for such a wait
 _FOREVER = 1e9  # seconds, about thirty years: as much as a date can be added to
-_REASON_LENGTH = 300
-_WORDS_READ = 4 * _REASON_LENGTH  # characters of a service's words that a reason is made from
+REASON_LENGTH = 300  # characters of what is said of a failure
+_WORDS_READ = 4 * REASON_LENGTH  # characters of a service's words that a reason is made from
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 503})
 _NOBODY_KNOWS = frozenset({502, 504})  # a gateway gave up on a service that may have gone on
 
@@ -234,7 +234,12 @@ def outcome_of(response: httpx.Response, **changes: Any) -> Outcome:
 
 def said(response: httpx.Response, words: str) -> str:
     """A reason: the status, and the service's own words in a line of bearable length."""
-    return f"{response.status_code} {text.shorten(text.line(words[:_WORDS_READ]), _REASON_LENGTH)}".strip()
+    return f"{response.status_code} {brief(words)}".strip()
+
+
+def brief(words: str) -> str:
+    """The words of a service or a library in a line of bearable length."""
+    return text.shorten(text.line(words[:_WORDS_READ]), REASON_LENGTH)
 
 
 def answer_of(response: httpx.Response) -> dict[str, Any]:
