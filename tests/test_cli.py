@@ -13,7 +13,8 @@ from contextlib import suppress
 
 import pytest
 
-from feeder import __version__
+from feeder import __version__, reports
+from feeder.models import State
 from tests import fakes
 from tests.fakes import LIMIT
 from tests.worker import House
@@ -563,3 +564,18 @@ def test_one_setting_keeps_the_native_parser_out_of_every_command(house):
         assert done.returncode == 0
         assert "frontmatter" in done.stderr
         assert "yaml_rs" not in done.stderr
+
+
+def test_what_a_target_that_is_not_in_the_settings_left_behind_needs_no_look():
+    waiting = {state.value: 0 for state in State} | {"dead": 2}
+    target = {"kind": None, "off": "410 gone", "deliveries": waiting}
+    found = {
+        "articles": {"missing": None, "bad": []},
+        "failed_pass": None,
+        "targets": {"removed": target, "here": target},
+    }
+
+    assert reports.concerns(found, ["here"]) == [
+        "here is off: 410 gone; put it right, then: feeder target enable here",
+        "here: 2 dead letters: feeder deliveries --target here --state dead",
+    ]

@@ -8,27 +8,19 @@ from msgspec.structs import replace
 from feeder.lanes import Tally
 from feeder.models import State
 from feeder.outbox import LOOK_AFTER
-from feeder.store import deliveries, open_store
+from feeder.store import deliveries
 from feeder.targets import slack as target_module
 from tests import fakes
 from tests.e2e import emulate
-from tests.test_delivery import Post, articles, left_in_sending
+from tests.test_delivery import left_in_sending
 
 pytestmark = pytest.mark.e2e
-articles = articles  # noqa: PLW0127 - the seeds, as a fixture of this module too
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with emulate.slack(tmp_path_factory.mktemp("slack")) as server:
         yield server
-
-
-@pytest.fixture
-def post(tmp_path):
-    store = open_store(f"sqlite:///{tmp_path}/feeder.db")
-    yield Post(store)
-    store.close()
 
 
 def bot(server: emulate.Slack, token: str = emulate.TOKEN, **options: object) -> target_module.Slack:
